@@ -1,0 +1,108 @@
+"""The command line: python -m omac <command>. Every command is a few lines over a function that notebooks use too."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main(argv=None):
+    """Parse, run, return the exit code; bad input ends in one line on stderr and code 1."""
+    parser = argparse.ArgumentParser(prog="python -m omac", description="The OMAC companion.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(name, run, text, *arguments):
+        sub = commands.add_parser(name, help=text, description=text)
+        for names, options in arguments:
+            sub.add_argument(*names, **options)
+        sub.set_defaults(run=run)
+
+    seed = (["--seeds"], {"type": int, "nargs": "+", "default": [0, 1], "help": "training seeds, one process each"})
+    steps = (["--battle-steps"], {"type": int, "default": None, "help": "length of the training"})
+    command("behaviour", behaviour, "train MAPPO on a SMAX map and keep the snapshots that the levels use", (["map"], {}), seed, steps)
+    command("pull", pull, "make one raw data set", (["source"], {}), (["map"], {}), (["level"], {}),
+            (["--episodes"], {"type": int, "default": None, "help": "default: params.yaml"}))
+    command("subsample", subsample, "draw a seeded sample of a raw data set", (["dataset"], {"help": "<source>-<map>-<level>-<ratio>"}))
+    command("card", card, "print a data card", (["file"], {"type": Path}))
+    command("check", check, "say in one line what is wrong with a file", (["file"], {"type": Path}))
+    command("code", code, "write source without comments and outputs, for DVC", (["out"], {"type": Path}), (["files"], {"nargs": "+"}))
+    command("results", results, "gather the cells' rows into data/results.csv")
+    command("table", table, "print the final scores of a results file", (["file"], {"type": Path}))
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except (ValueError, FileNotFoundError, RuntimeError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 1
+
+
+def behaviour(args):
+    import torch
+
+    from omac import behaviour, levels
+    settings = behaviour.Mappo(**({"battle_steps": args.battle_steps} if args.battle_steps else {}))
+    torch.set_num_threads(1)
+    if len(args.seeds) == 1:
+        behaviour.train(f"smax:{args.map}", args.seeds[0], settings)
+        return 0
+    env = {**os.environ, "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
+    length = ["--battle-steps", str(settings.battle_steps)]
+    workers = [subprocess.Popen([sys.executable, "-m", "omac", "behaviour", args.map, "--seeds", str(s), *length], env=env) for s in args.seeds]
+    if any([w.wait() for w in workers]):
+        raise RuntimeError("a training did not end well (see above); the same command resumes it from its last checkpoint")
+    points = [behaviour.train(f"smax:{args.map}", s, settings) for s in args.seeds]
+    behaviour.save_curve(f"smax:{args.map}", points)
+    print(levels.save(f"smax:{args.map}", points))
+    return 0
+
+
+def pull(args):
+    from omac.config import load_params
+    from omac.paths import shown
+    from omac.sources import pull
+    data = load_params()["data"]
+    path, digest = pull(args.source, args.map, args.level, args.episodes or data["pull_episodes"], data["seed"])
+    print(f"{shown(path)}  sha256 {digest}")
+
+
+def subsample(args):
+    from omac.paths import shown
+    from omac.study import draw_sample
+    path, digest = draw_sample(args.dataset)
+    print(f"{shown(path)}  sha256 {digest}")
+
+
+def card(args):
+    from omac.cards import text
+    print(text(args.file))
+
+
+def check(args):
+    from omac.episodes import Episodes
+    from omac.paths import shown
+    data = Episodes.load(args.file)
+    print(f"{shown(args.file)}: {len(data)} episodes, all checks passed")
+
+
+def code(args):
+    from omac.code import export
+    export(args.out, args.files)
+
+
+def results(args):
+    from omac.paths import ROOT, shown
+    from omac.results import gather
+    path, cells = gather(ROOT / "data" / "results")
+    print(f"{shown(path)}: {cells} cells")
+
+
+def table(args):
+    import pandas as pd
+
+    from omac.results import final_table
+    print(final_table(pd.read_csv(args.file)).to_string(index=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""SMAX (JaxMARL), the embedded default: StarCraft's micromanagement without StarCraft. The only file that imports jax."""
+
+import contextlib
+import io
+import os
+from functools import partial
+
+import numpy as np
+
+from omac.envs import Spec, Step, View, check_actions
+from omac.paths import BUILD
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+
+with contextlib.redirect_stdout(io.StringIO()):  # jaxmarl prints while it is imported
+    from jaxmarl.environments.smax import HeuristicEnemySMAX, Scenario, map_name_to_scenario, register_scenario
+
+jax.config.update("jax_compilation_cache_dir", os.environ.get("OMAC_JAX_CACHE", str(BUILD / "jax-cache")))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+REWARD_SCALE = 10.0  # SMAX pays 1 for all damage and 1 for the win; SMAC's scale is 0-20
+MAPS = ("5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor")
+ZEALOT, ZERGLING = 3, 4
+CARD = {"corridor": "6 zealots against 24 zerglings on an 8-high strip of 32 with solid walls; the zealot hits for 16 (StarCraft II: 2 x 8), "
+                    "because with JaxMARL's 8 the map cannot be won. StarCraft II's map has one choke point and its own terrain."}
+
+
+def simulator(map_name):
+    """The JaxMARL environment of a map. Raises ValueError for a map outside the paper's four."""
+    if map_name not in MAPS:
+        raise ValueError(f"no SMAX map {map_name!r}; there are {', '.join(MAPS)}")
+    extra = {"walls_cause_death": True}
+    if map_name == "corridor":
+        units = jnp.array([ZEALOT] * 6 + [ZERGLING] * 24, dtype=jnp.uint8)
+        register_scenario("corridor", Scenario(units, 6, 24, False, False))
+        extra = {"walls_cause_death": False, "map_height": 8, "unit_type_attacks": jnp.array([9.0, 10.0, 13.0, 16.0, 5.0, 12.0])}
+    return HeuristicEnemySMAX(scenario=map_name_to_scenario(map_name), see_enemy_actions=True, attack_mode="closest", **extra)
+
+
+class Smax:
+    """E battles of one SMAX map behind the Battle contract, one compiled call a step."""
+
+    def __init__(self, map_name, battles):
+        self.sim = simulator(map_name)
+        self.spec = Spec("smax", map_name, self.sim.num_allies, int(self.sim.obs_size), int(self.sim.state_size),
+                         int(self.sim.num_ally_actions), int(self.sim.max_steps))
+        self.battles = battles
+        self._begin = jax.jit(partial(_begin, self.sim))
+        self._step = jax.jit(partial(_step, self.sim))
+        self._carry = self._out = None
+
+    def reset(self, seeds, where=None):
+        seeds = np.asarray(seeds, np.uint32)
+        if seeds.shape != (self.battles,):
+            raise ValueError(f"seeds have shape {seeds.shape}; {self.battles} battles need ({self.battles},)")
+        where = np.ones(self.battles, bool) if where is None else np.asarray(where, bool)
+        if self._carry is None:
+            if not where.all():
+                raise ValueError("the first reset must begin every battle: leave `where` out")
+            self._carry, self._out = jax.eval_shape(self._begin, seeds, None, None, where)
+            self._carry, self._out = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (self._carry, self._out))
+        self._carry, self._out = self._begin(seeds, self._carry, self._out, where)
+        return self._read().view
+
+    def step(self, action):
+        if self._carry is None:
+            raise RuntimeError("step before reset: call reset(seeds) first")
+        check_actions(action, np.asarray(self._out[0].avail), np.asarray(self._out[2] | self._out[3]))
+        self._carry, self._out = self._step(self._carry, self._out, np.asarray(action, np.int32))
+        return self._read()
+
+    def _read(self):
+        return jax.tree.map(np.asarray, Step(*self._out))
+
+
+def _canonical(tree):
+    """Strip weak types: reset's and step's outputs must look alike, or every function is compiled twice."""
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, jnp.result_type(x).type), tree)
+
+
+def _view(sim, state):
+    obs = sim.get_obs(state)
+    avail = sim.get_avail_actions(state)
+    return View(jnp.stack([obs[a] for a in sim.agents]), sim.get_world_state(state), jnp.stack([avail[a] for a in sim.agents]).astype(bool))
+
+
+def _where(mask, new, old):
+    return jax.tree.map(lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), new, old)
+
+
+def _begin(sim, seeds, carry, out, where):
+    """Battles `where` begin anew, each from its own key; the others stay as they are."""
+    def one(seed):
+        key = jax.random.PRNGKey(seed)
+        _, state = sim.reset(key)
+        no = jnp.zeros((), bool)
+        return (key, state), (_view(sim, state), jnp.zeros((), jnp.float32), no, no, no)
+
+    new = _canonical(jax.vmap(one)(seeds))
+    return new if carry is None else _where(where, new, (carry, out))
+
+
+def _step(sim, carry, out, action):
+    """One lock-step; a battle that was over stays as it was, with reward 0."""
+    def one(key, state, a):
+        key = jax.random.fold_in(key, state.state.step)
+        _, state, reward, _, _ = sim.step_env(key, state, {name: a[i] for i, name in enumerate(sim.agents)})
+        alive = state.state.unit_alive
+        ours, theirs = alive[: sim.num_allies].any(), alive[sim.num_allies:].any()
+        ended = ~ours | ~theirs
+        limit = (state.state.step >= sim.max_steps) & ~ended
+        return state, (_view(sim, state), REWARD_SCALE * reward[sim.agents[0]], ended, limit, ours & ~theirs)
+
+    keys, state = carry
+    new_state, new_out = jax.vmap(one)(keys, state, action)
+    over = out[2] | out[3]
+    still = (out[0], jnp.zeros_like(out[1]), *out[2:])
+    return _canonical(((keys, _where(~over, new_state, state)), _where(~over, new_out, still)))

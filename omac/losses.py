@@ -1,0 +1,60 @@
+"""One pure function per equation. Losses return one number per seed, [K]; nothing is ever averaged over seeds."""
+
+
+def v_tot(w_v, v, v_share):
+    """Eq. (2), first line: V_tot(o) = sum_i w_v_i(o) V_i(o_i) + V_share(o).
+
+    w_v, v [K,B,n]; v_share [K,B], in units of return. Returns [K,B].
+    """
+    return (w_v * v).sum(-1) + v_share
+
+
+def q_tot(v_tot, w_q, q, v):
+    """Eq. (2), second line: Q_tot(o,a) = V_tot(o) + sum_i w_q_i(o,a) (Q_i(o_i,a_i) - V_i(o_i)).
+
+    v_tot [K,B]; w_q, q, v [K,B,n], in units of return. Returns [K,B].
+    """
+    return v_tot + (w_q * (q - v)).sum(-1)
+
+
+def expectile_loss(u, tau, mask=None):
+    """Eq. (5): |tau - 1(u < 0)| u^2, averaged over batch and agents.
+
+    u    [K,B,n]  Qbar_i(o_i,a_i) - V_i(o_i), in units of return
+    tau  in (0, 1); 0.5 is the mean, towards 1 the in-sample maximum (Theorem 1)
+    mask [K,B,n]  agents that count, default all
+    Returns [K]. Raises ValueError if tau is outside (0, 1).
+    """
+    if not 0 < tau < 1:
+        raise ValueError(f"tau is {tau}; an expectile lies strictly between 0 and 1 (Eq. 5; the paper takes 0.7)")
+    return mean((tau - (u < 0).to(u.dtype)).abs() * u.square(), mask)
+
+
+def td_target(r, done, v_tot_next, gamma):
+    """Eq. (6), its target: r + gamma (1 - d) V_tot(o'). All [K,B]; done is 1 where nothing follows. Returns [K,B]."""
+    return r + gamma * (1 - done) * v_tot_next
+
+
+def td_loss(q_tot, target):
+    """Eq. (6): (target - Q_tot(o,a))^2, averaged over the batch. q_tot, target [K,B]. Returns [K]."""
+    return (target - q_tot).square().mean(1)
+
+
+def awr_weight(adv, beta, max_weight):
+    """Eq. (8), its weight: exp(beta A), at most max_weight. adv [K,B,n], in units of return. Returns [K,B,n]."""
+    return (beta * adv).exp().clamp(max=max_weight)
+
+
+def awr_loss(weight, log_pi, mask=None):
+    """Eq. (8), with the minus that the paper drops: -weight log pi_i(a_i|o_i), averaged over batch and agents.
+
+    weight, log_pi [K,B,n], mask as in Eq. (5). Returns [K]. With weight 1 (beta = 0) it is behaviour cloning.
+    """
+    return -mean(weight * log_pi, mask)
+
+
+def mean(x, mask=None):
+    """Mean of x [K,B,n] over batch and agents, [K]; with mask [K,B,n] over those where it is 1."""
+    if mask is None:
+        return x.mean((1, 2))
+    return (x * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)

@@ -1,0 +1,106 @@
+"""Networks on the seed axis: K independent copies of each network in one tensor, and the factorization of Eqs. 2-3."""
+
+import math
+
+import torch
+from torch import nn
+
+
+def generators(seeds):
+    """One random generator per seed; pass the list to every network of a stack, in a fixed order."""
+    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+
+def _uniform(gens, shape, bound):
+    """[K, *shape], slice k drawn from U(-bound, bound) by seed k's own generator."""
+    return nn.Parameter(torch.stack([torch.rand(shape, generator=g) for g in gens]).mul_(2 * bound).sub_(bound))
+
+
+class SeedLinear(nn.Module):
+    """K linear maps side by side: y_k = x_k W_k + b_k, x [K,R,in] -> [K,R,out]. Initialised as torch.nn.Linear.
+
+    The only class that knows there are K seeds; `fan_in` counts inputs that enter as a bias (the agent id).
+    """
+
+    def __init__(self, gens, inputs, outputs, fan_in=None):
+        super().__init__()
+        bound = 1 / math.sqrt(fan_in or inputs)
+        self.weight = _uniform(gens, (inputs, outputs), bound)
+        self.bias = _uniform(gens, (1, outputs), bound)
+
+    def forward(self, x):
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class MLP(nn.Module):
+    """ReLU MLP on [K,R,in]; `widths` are the layers' outputs. With `last_relu` it ends in a hidden layer (f^(1) of Eq. 3)."""
+
+    def __init__(self, gens, inputs, widths, last_relu=False):
+        super().__init__()
+        sizes = [inputs, *widths]
+        self.layers = nn.ModuleList(SeedLinear(gens, a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.last_relu = last_relu
+
+    def forward(self, x):
+        for layer in self.layers[:-1]:
+            x = layer(x).relu_()
+        x = self.layers[-1](x)
+        return x.relu_() if self.last_relu else x
+
+
+class AgentMLP(nn.Module):
+    """One network for all n agents, told apart by a one-hot id: V_i, Q_i, pi_i. A.1: three layers, ReLU.
+
+    x [K,B,n,O] -> [K,B,n,out]. The id's columns of the first layer are the bias `agent` [K,n,hidden]: the same
+    function as concatenating a one-hot, without the copy.
+    """
+
+    def __init__(self, gens, n, inputs, hidden, outputs):
+        super().__init__()
+        self.first = SeedLinear(gens, inputs, hidden, fan_in=inputs + n)
+        self.agent = _uniform(gens, (n, hidden), 1 / math.sqrt(inputs + n))
+        self.rest = MLP(gens, hidden, (hidden, outputs))
+
+    def forward(self, x):
+        K, B, n, _ = x.shape
+        h = self.first(x.reshape(K, B * n, -1)).view(K, B, n, -1)
+        h = (h + self.agent[:, None]).relu_()
+        return self.rest(h.view(K, B * n, -1)).view(K, B, n, -1)
+
+
+class Factorization(nn.Module):
+    """Fig. 1: the weights and shared value of Eqs. (2) and (3), from the full observation o and the joint action.
+
+        h_v = f_v1(o)   h_q = f_q1(o, a)   w_v = |f_v2(h_v)|   w_q = |f_q2([h_v, h_q])|
+
+    credit "coupled" is the paper's; "independent" leaves h_v out of w_q (OMAC-CVF-w/o-CCA); "tied" sets w_q := w_v,
+    which makes Eq. (2) linear mixing with b := V_share (OMAC-w/o-CVF and the baselines). A.1: three layers of `hidden`.
+    """
+
+    def __init__(self, gens, n, state, actions, hidden, credit="coupled"):
+        super().__init__()
+        if credit not in ("coupled", "independent", "tied"):
+            raise ValueError(f"credit is {credit!r}; choose coupled (Eq. 3), independent (w/o CCA) or tied (w/o CVF)")
+        self.credit, self.actions = credit, actions
+        self.f_v1 = MLP(gens, state, (hidden, hidden), last_relu=True)
+        self.f_v2 = SeedLinear(gens, hidden, n)
+        self.share = MLP(gens, state, (hidden, hidden, 1))
+        if credit != "tied":
+            self.f_q1 = MLP(gens, state + n * actions, (hidden, hidden), last_relu=True)
+            self.f_q2 = SeedLinear(gens, 2 * hidden if credit == "coupled" else hidden, n)
+
+    def value(self, o):
+        """o [K,B,S] -> w_v [K,B,n] >= 0, V_share [K,B], h_v [K,B,hidden]."""
+        h_v = self.f_v1(o)
+        return self.f_v2(h_v).abs(), self.share(o)[..., 0], h_v
+
+    def forward(self, o, a):
+        """o [K,B,S], a int [K,B,n] -> w_v [K,B,n] >= 0, w_q [K,B,n] >= 0, V_share [K,B]."""
+        w_v, v_share, h_v = self.value(o)
+        if self.credit == "tied":
+            return w_v, w_v, v_share
+        one_hot = torch.nn.functional.one_hot(a, self.actions).flatten(2).to(o.dtype)
+        h = self.f_q1(torch.cat([o, one_hot], -1))
+        if self.credit == "coupled":
+            h = torch.cat([h_v, h], -1)
+        return w_v, self.f_q2(h).abs(), v_share

@@ -1,0 +1,55 @@
+"""Batches on the seed axis: every seed draws its own transitions from one shared data set."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+
+class Batch(NamedTuple):
+    """B transitions for each of K seeds.
+
+    o, o_next f32 [K,B,n,O]; s, s_next f32 [K,B,S]; a i64 [K,B,n]; avail bool [K,B,n,A] and alive f32 [K,B,n] at o;
+    r f32 [K,B], in units of return; done f32 [K,B], 1 where nothing follows; ret f32 [K,B], the discounted return
+    that followed in the data, of the same reward.
+    """
+
+    o: torch.Tensor
+    o_next: torch.Tensor
+    s: torch.Tensor
+    s_next: torch.Tensor
+    a: torch.Tensor
+    avail: torch.Tensor
+    alive: torch.Tensor
+    r: torch.Tensor
+    done: torch.Tensor
+    ret: torch.Tensor
+
+
+class Replay:
+    """The data set as tensors on one device; `draw` is a pure function of seed and step, so resuming needs no state."""
+
+    def __init__(self, data, hyper, device="cpu"):
+        row = data.rows()[1]
+        r = data.reward
+        if hyper.reward == "return_to_go":  # register 13: what OMIGA's released loader feeds the Bellman update
+            r = data.to_go()
+        done = data.terminated | (False if hyper.bootstrap_at_limit else data.truncated)
+        put = {"obs": data.obs, "state": data.state, "avail": data.avail, "row": row, "a": data.action.astype(np.int64),
+               "r": r, "done": done.astype(np.float32), "ret": data.to_go(hyper.gamma, r)}
+        self.x = {k: torch.from_numpy(np.ascontiguousarray(v)).to(device) for k, v in put.items()}
+        self.batch_size, self.joint_obs, self.steps = hyper.batch_size, hyper.global_input == "joint_obs", len(r)
+
+    def draw(self, seeds, step):
+        """The Batch of `step` for `seeds`: uniform over all transitions, with replacement (register 2)."""
+        rows = [np.random.default_rng([int(seed), step]).integers(self.steps, size=self.batch_size) for seed in seeds]
+        return self.at(torch.from_numpy(np.stack(rows)))
+
+    def at(self, t):
+        """The Batch at transitions t int [K,B]."""
+        x = self.x
+        t = t.to(x["row"].device)
+        row = x["row"][t]
+        o, o_next, avail = x["obs"][row], x["obs"][row + 1], x["avail"][row]
+        s, s_next = (o.flatten(2), o_next.flatten(2)) if self.joint_obs else (x["state"][row], x["state"][row + 1])
+        return Batch(o, o_next, s, s_next, x["a"][t], avail, (avail.sum(-1) > 1).to(o.dtype), x["r"][t], x["done"][t], x["ret"][t])

@@ -1,0 +1,176 @@
+"""Algorithm 1 for any algorithm module: K seeds at once, snapshots of the policy, checkpoints, exact resumption."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from omac import algorithms, code
+from omac.networks import generators
+from omac.paths import atomic, shown
+from omac.replay import Replay
+
+TRAINING = ("networks", "losses", "policy", "replay", "training", "algorithms/omac", "algorithms/bc")
+PROBE = 2_048  # transitions, evenly spaced over the data, on which values are held against the returns that followed
+
+
+class Diverged(RuntimeError):
+    """A loss is no longer finite: names seed, step and loss. Nothing is written for that cell."""
+
+
+@dataclass
+class Trained:
+    """A finished run: `snapshots` [{"step", "policy" state of [K,...]}], `log` rows, `probe` arrays of the last step, `nets`."""
+
+    snapshots: list
+    log: list
+    probe: dict
+    nets: torch.nn.Module
+
+
+def device(name="auto"):
+    """The torch device for auto, cpu or cuda. Raises ValueError for cuda without a GPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but torch sees no GPU here: choose cpu or auto")
+    if name not in ("cpu", "cuda"):
+        raise ValueError(f"device is {name!r}; choose auto, cpu or cuda")
+    return torch.device(name)
+
+
+def train(data, algorithm, hyper, seeds, checkpoint=None, where="auto", progress=True):
+    """Train `algorithm` on Episodes `data` for every seed of `seeds`; returns Trained.
+
+    checkpoint: path of a file that is written at every snapshot and continued from when it belongs to the same
+    data, settings and seeds; the result is the same as without the interruption. Raises Diverged.
+    """
+    dev = device(where)
+    alg = algorithms.get(algorithm)
+    spec = data.spec
+    if hyper.global_input == "joint_obs":
+        spec = type(spec)(**{**asdict(spec), "state": spec.n * spec.obs})
+    replay = Replay(data, hyper, dev)
+    nets = alg.build(spec, hyper, generators(seeds)).to(dev)
+    groups = {g: [p for name in names for p in getattr(nets, name).parameters()] for g, names in alg.GROUPS.items()}
+    adam = torch.optim.Adam([{"params": p, "lr": hyper.lr_policy if g == "pi" else hyper.lr_value} for g, p in groups.items()], fused=True)
+    run = _Run(alg, nets, adam, groups, replay, hyper, list(seeds))
+    mark = fingerprint(data, algorithm, hyper, seeds)
+    state = _resume(checkpoint, mark, nets, adam) or {"step": 0, "snapshots": [], "log": []}
+    phases = ("value", "policy") if hyper.schedule == "sequential" and groups.keys() - {"pi"} else ("joint",)
+    total = hyper.steps * len(phases)
+    with tqdm(total=total, initial=state["step"], desc=f"{algorithm} {spec.map}", unit="step", disable=None if progress else True) as bar:
+        while state["step"] < total:
+            run.step(state["step"], phases[state["step"] // hyper.steps])
+            state["step"] += 1
+            bar.update()
+            if state["step"] % hyper.eval_every == 0:
+                _snapshot(state, run, phases)
+                if checkpoint:
+                    with atomic(checkpoint) as part:
+                        torch.save({**state, "mark": mark, "nets": nets.state_dict(), "adam": adam.state_dict()}, part)
+    return Trained(state["snapshots"], state["log"], run.probe(), nets)
+
+
+class _Run:
+    """One update after another (lines 3-12), and the sums that the log needs."""
+
+    def __init__(self, alg, nets, adam, groups, replay, hyper, seeds):
+        self.alg, self.nets, self.adam, self.groups, self.replay, self.hyper, self.seeds = alg, nets, adam, groups, replay, hyper, seeds
+        self.sums, self.count, self.frozen = {}, 0, None
+        online, target = [], []
+        for a, b in alg.TARGETS:
+            online += [dict(getattr(nets, a).named_parameters())[k] for k, _ in getattr(nets, b).named_parameters()]
+            target += list(getattr(nets, b).parameters())
+        self.online, self.target = online, target
+
+    def step(self, step, phase):
+        """One gradient step of every seed: losses, clipping per seed and group, Adam, soft target update (line 8)."""
+        batch = self.replay.draw(self.seeds, step)
+        found, adv = self.alg.value_loss(self.nets, batch, self.hyper) if phase != "policy" else ({}, self._adv(batch))
+        if phase != "value":
+            found = {**found, "L_pi": self.alg.policy_loss(self.nets, batch, adv, self.hyper)}
+        table = torch.stack(list(found.values()))
+        if not torch.isfinite(table).all():
+            i, k = torch.nonzero(~torch.isfinite(table))[0].tolist()
+            raise Diverged(f"seed {self.seeds[k]}, step {step}: {list(found)[i]} is {table[i, k].item()}; no result is written. "
+                           "Lower the learning rate or beta, or set grad_clip")
+        self.adam.zero_grad()
+        table.sum().backward()
+        norms = {f"norm_{g}": clip_per_seed(p, self.hyper.grad_clip) for g, p in self.groups.items() if p[0].grad is not None}
+        self.adam.step()
+        if phase != "policy" and self.online:
+            torch._foreach_lerp_(self.target, self.online, self.hyper.polyak)
+        for name, x in {**found, **norms}.items():
+            self.sums[name] = self.sums.get(name, 0) + x.detach().double()
+        self.count += 1
+
+    @torch.no_grad()
+    def _adv(self, batch):
+        """The advantage of the finished values, which the policy phase of the sequential schedule no longer moves."""
+        return self.alg.value_loss(self.nets, batch, self.hyper)[1]
+
+    def means(self):
+        """Mean of each loss and gradient norm since the last call, {name: [K]}."""
+        out = {k: (v / self.count).tolist() for k, v in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return out
+
+    @torch.no_grad()
+    def probe(self):
+        """The algorithm's diagnostics on transitions spread evenly over the data, with `ret`, the discounted return that followed."""
+        t = torch.linspace(0, self.replay.steps - 1, min(PROBE, self.replay.steps)).long().expand(len(self.seeds), -1)
+        batch = self.replay.at(t)
+        return {**{k: v.cpu().numpy() for k, v in self.alg.diagnose(self.nets, batch, self.hyper).items()}, "ret": batch.ret.cpu().numpy()}
+
+
+def clip_per_seed(parameters, limit):
+    """Scale gradients [K,...] so that each seed's norm over all `parameters` is at most `limit`. Returns the norms before, [K]."""
+    grads = [p.grad for p in parameters]
+    norm = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
+    scale = (limit / (norm + 1e-6)).clamp(max=1)
+    for g in grads:
+        g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
+    return norm
+
+
+def _snapshot(state, run, phases):
+    """Keep the policy and a row per seed of what was seen since the last snapshot."""
+    step = state["step"] - (len(phases) - 1) * run.hyper.steps
+    if step > 0:
+        state["snapshots"].append({"step": step, "policy": {k: v.detach().cpu().clone() for k, v in run.alg.logits(run.nets).state_dict().items()}})
+    seen, means = run.probe(), run.means()
+    for k, seed in enumerate(run.seeds):
+        row = {"seed": seed, "step": step, **{name: v[k] for name, v in means.items()},
+               **{name: float(v[k].mean()) for name, v in seen.items() if name != "ret"}}
+        if "q_tot" in seen:
+            q, ret = seen["q_tot"][k], seen["ret"][k]
+            row |= {"return_followed": float(ret.mean()), "q_correlation": float(np.corrcoef(q, ret)[0, 1]) if q.std() > 0 and ret.std() > 0 else 0.0}
+        state["log"].append(row)
+
+
+def fingerprint(data, algorithm, hyper, seeds):
+    """Hex digest of all that a run's result depends on: data, settings, seeds, code. A checkpoint with another one is not continued."""
+    h = hashlib.sha256(json.dumps([algorithm, asdict(hyper), list(map(int, seeds)), code.text(TRAINING)]).encode())
+    for x in (data.obs, data.action, data.reward, data.start, data.terminated):
+        h.update(np.ascontiguousarray(x).tobytes())
+    return h.hexdigest()
+
+
+def _resume(checkpoint, mark, nets, adam):
+    if checkpoint is None or not checkpoint.exists():
+        return None
+    try:
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    except Exception as e:
+        raise ValueError(f"{shown(checkpoint)} cannot be read ({type(e).__name__}): delete it to begin anew") from e
+    if saved["mark"] != mark:
+        print(f"{shown(checkpoint)} belongs to other data, settings, seeds or code: beginning anew")
+        return None
+    nets.load_state_dict(saved["nets"])
+    adam.load_state_dict(saved["adam"])
+    return {k: saved[k] for k in ("step", "snapshots", "log")}
+
