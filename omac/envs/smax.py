@@ -1,9 +1,10 @@
 """SMAX (JaxMARL), the embedded default: StarCraft's micromanagement without StarCraft. The only file that imports jax."""
 
 import contextlib
-import io
 import os
+import sys
 from functools import partial
+from unittest import mock
 
 import numpy as np
 
@@ -15,7 +16,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-with contextlib.redirect_stdout(io.StringIO()):  # jaxmarl prints while it is imported
+with mock.patch("builtins.print"), contextlib.redirect_stdout(sys.stdout):  # jaxmarl prints, and leaves sys.stdout changed
     from jaxmarl.environments.smax import HeuristicEnemySMAX, Scenario, map_name_to_scenario, register_scenario
 
 jax.config.update("jax_compilation_cache_dir", os.environ.get("OMAC_JAX_CACHE", str(BUILD / "jax-cache")))

@@ -1,0 +1,40 @@
+# make quick, make test, make repro: each sets up .venv first, once. Only Python 3.11 with pip is needed.
+PYTHON ?= python3.11
+JOBS   ?= 2
+VENV   := .venv
+BIN    := $(CURDIR)/$(VENV)/bin
+RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0
+
+.PHONY: quick test repro behaviour setup lock clean
+
+quick: setup          ## the whole story on one map in about ten minutes
+	@mkdir -p build
+	$(RUN) OMAC_PROFILE=quick papermill --no-progress-bar --log-output notebooks/00_quickstart.ipynb build/00_quickstart.ipynb --cwd notebooks 2>build/quick.log \
+	  || { tail -n 40 build/quick.log; exit 1; }
+	@$(RUN) python -m omac table data/quick/results.csv
+
+test: setup           ## every test, then every notebook
+	$(RUN) pytest
+	$(RUN) pytest --nbval notebooks/
+
+repro: setup          ## the study: resumes where it stopped, JOBS cells side by side
+	$(RUN) dvc repro pull subsample code
+	$(RUN) dvc stage list --name-only | grep '^train@' | PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro -s
+	$(RUN) dvc repro
+
+setup: $(VENV)/.ready
+
+# torch first and by itself: the CPU build that is already there then satisfies the lock. uv installs the rest quickly.
+$(VENV)/.ready: requirements.txt pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q "$$(grep '^torch==' requirements.txt)" uv
+	$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python -r requirements.txt -e .
+	@touch $@
+
+lock:                 ## requirements.txt from pyproject.toml
+	uv pip compile pyproject.toml -q --python-version 3.11 --no-emit-index-url --no-header --no-annotate -o requirements.txt \
+	  $$(printf ' --no-emit-package %s' triton) $(LOCK_OPTIONS)
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/; /^nvidia-/d; /^cuda-/d' requirements.txt
+
+clean:                ## what can be made again; not the data
+	rm -rf build .pytest_cache .ruff_cache

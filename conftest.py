@@ -1,0 +1,15 @@
+"""Makes the plain `pytest` and `pytest --nbval notebooks/` work from any folder."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")     # kernels inherit the environment
+os.environ.setdefault("OMAC_PROFILE", "smoke")    # notebooks under test take the profile that only proves that they run
+
+
+def pytest_configure(config):
+    """nbval: this environment's kernel, whatever a notebook names, and the rules for outputs that differ by nature."""
+    option = config.option
+    if getattr(option, "nbval", False) or getattr(option, "nbval_lax", False):
+        option.nbval_current_env = True
+        option.nbval_sanitize_with = option.nbval_sanitize_with or str(Path(__file__).parent / "notebooks" / "sanitize.cfg")
