@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from omac.envs import make
-from omac.evaluation import NO, Stack, battle_seeds, rollout
+from omac.evaluation import Stack, battle_seeds, rollout
 from omac.networks import MLP, AgentMLP, generators
 from omac.paths import BEHAVIOUR, BUILD, atomic, shown
+from omac.policy import MASKED
 
 UNIT = 10.0  # rewards are divided by this, as in SMAX: a win returns 2
 
@@ -144,5 +145,5 @@ def _update(actor, critic, adam, data, s, rng):
 
 def _log_pi(actor, o, avail, a):
     """log pi(a|o) over available actions [M,n], and its entropy [M,n]."""
-    log_p = F.log_softmax(actor(o[None])[0].masked_fill(~avail, float(NO)), -1)
+    log_p = F.log_softmax(actor(o[None])[0].masked_fill(~avail, MASKED), -1)
     return log_p.gather(-1, a[..., None])[..., 0], -(log_p.exp() * log_p).sum(-1)

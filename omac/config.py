@@ -95,8 +95,9 @@ def settings(params, profile, map_name="6h_vs_8z", level="medium", variant="defa
     if unknown:
         raise ValueError(f"params.yaml, table_2: unknown {sorted(unknown)}; Table 2 has {sorted(words)}")
     hyper = Hyper().change({words[k]: v for k, v in table.items()}, "table_2").change(params["open_points"], "open_points")
-    if f"{map_name}-{level}" in low["on"]:
+    if f"{map_name}-{level}" in low["data sets"]:
         hyper = hyper.change({"beta": low["value"]})
     chosen = dict(params["profiles"][profile])
     seeds = chosen.pop("seeds")
+    chosen.pop("data", None)
     return hyper.change(chosen, f"profile {profile}").change(params["variants"][variant], f"variant {variant}"), seeds

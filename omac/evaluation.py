@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from omac.envs import Step, View, make
 from omac.episodes import Episodes
+from omac.policy import MASKED
 
-NO = np.float32(-1e9)  # logit of an action that is not available
 SLOTS = 320  # battles side by side: measured to be near the best rate of the simulator
 
 
@@ -64,7 +64,7 @@ class Stack:
         logits = self.logits(x).reshape(E, n, -1).numpy()
         if self.sample:
             logits = logits + self._gumbel(battle_seed, t, avail.shape[1:])
-        return np.where(avail, logits, NO).argmax(-1)
+        return np.where(avail, logits, np.float32(MASKED)).argmax(-1)
 
     def _gumbel(self, battle_seed, t, shape):
         """Gumbel noise [E,n,A]: a battle's whole noise comes from its own seed, so it does not depend on its neighbours."""

@@ -1,6 +1,5 @@
 """One cell of the study: one algorithm on one data set, all seeds at once, from the file to tidy rows."""
 
-import json
 
 import numpy as np
 import pandas as pd
@@ -46,6 +45,13 @@ def draw_sample(dataset, params=None, folder=ROOT / "data"):
     return path, chosen.save(path)
 
 
+def home(profile):
+    """The params and the data folder of a profile: data/, or data/smoke/ with the few episodes that smoke proves itself on."""
+    params = load_params()
+    small = params["profiles"].get(profile, {}).get("data")
+    return (params, ROOT / "data") if small is None else ({**params, "data": small}, ROOT / "data" / profile)
+
+
 def ensure(dataset, params=None, folder=ROOT / "data"):
     """The path of a sampled data set, pulled and sampled first where it is missing."""
     params = params or load_params()
@@ -61,8 +67,9 @@ def ensure(dataset, params=None, folder=ROOT / "data"):
 def run_cell(dataset, algorithm, variant="default", profile="laptop", out=None, device="auto", params=None, folder=ROOT / "data", progress=True):
     """Train, let all snapshots fight, write tidy rows to `out` (CSV). Returns (rows as a DataFrame, Trained, Episodes).
 
-    A row per seed and snapshot (kind "eval") and per seed at the end (kind "final"); scores are empty where no
-    simulator fits the data. Raises ValueError when data and simulator differ, before the first step.
+    A row per seed and snapshot (kind "eval"), per seed at the end (kind "final") and for the data set itself (kind
+    "data"). Raises ValueError when data and simulator differ, before the first step. The networks
+    stay in build/checkpoints/.
     """
     params = params or load_params()
     _, map_name, level, ratio = split(dataset)
@@ -83,7 +90,6 @@ def run_cell(dataset, algorithm, variant="default", profile="laptop", out=None, 
     table = table[KEYS + SCORES + [c for c in table if c not in KEYS + SCORES]]
     if out is not None:
         write(table, out)
-        checkpoint.unlink(missing_ok=True)
     return table, trained, data
 
 

@@ -13,7 +13,7 @@ from omac.networks import generators
 from omac.paths import atomic, shown
 from omac.replay import Replay
 
-TRAINING = ("networks", "losses", "policy", "replay", "training", "algorithms/omac", "algorithms/bc")
+TRAINING = ("networks", "losses", "policy", "replay", "training", "algorithms/omac")
 PROBE = 2_048  # transitions, evenly spaced over the data, on which values are held against the returns that followed
 
 
@@ -46,7 +46,8 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, where="auto", progress
     """Train `algorithm` on Episodes `data` for every seed of `seeds`; returns Trained.
 
     checkpoint: path of a file that is written at every snapshot and continued from when it belongs to the same
-    data, settings and seeds; the result is the same as without the interruption. Raises Diverged.
+    data, settings, seeds and code; the result is the same as without the interruption. A finished run's file keeps
+    its snapshots and networks for analysis. Raises Diverged.
     """
     dev = device(where)
     alg = algorithms.get(algorithm)
@@ -71,7 +72,7 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, where="auto", progress
                 _snapshot(state, run, phases)
                 if checkpoint:
                     with atomic(checkpoint) as part:
-                        torch.save({**state, "mark": mark, "nets": nets.state_dict(), "adam": adam.state_dict()}, part)
+                        torch.save({**state, "mark": mark, "nets": nets.state_dict(), "adam": adam.state_dict() if state["step"] < total else None}, part)
     return Trained(state["snapshots"], state["log"], run.probe(), nets)
 
 
@@ -154,7 +155,7 @@ def _snapshot(state, run, phases):
 
 def fingerprint(data, algorithm, hyper, seeds):
     """Hex digest of all that a run's result depends on: data, settings, seeds, code. A checkpoint with another one is not continued."""
-    h = hashlib.sha256(json.dumps([algorithm, asdict(hyper), list(map(int, seeds)), code.text(TRAINING)]).encode())
+    h = hashlib.sha256(json.dumps([algorithm, asdict(hyper), list(map(int, seeds)), code.text([*TRAINING, f"algorithms/{algorithm}"])]).encode())
     for x in (data.obs, data.action, data.reward, data.start, data.terminated):
         h.update(np.ascontiguousarray(x).tobytes())
     return h.hexdigest()
@@ -171,6 +172,7 @@ def _resume(checkpoint, mark, nets, adam):
         print(f"{shown(checkpoint)} belongs to other data, settings, seeds or code: beginning anew")
         return None
     nets.load_state_dict(saved["nets"])
-    adam.load_state_dict(saved["adam"])
+    if saved["adam"] is not None:  # a finished run keeps its networks alone
+        adam.load_state_dict(saved["adam"])
     return {k: saved[k] for k in ("step", "snapshots", "log")}
 

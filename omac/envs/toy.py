@@ -11,7 +11,7 @@ STAY, LEFT, RIGHT = range(3)
 class Toy:
     """n = 2 agents start at seeded places 0..LENGTH-1 and walk; everyone at LENGTH is a win.
 
-    Reward: 10 shared out over the way there (steps back cost it again), 10 for the win. An agent at LENGTH has
+    Reward: 10 / (n LENGTH) for each step nearer (a step back costs as much), 10 for the win. An agent at LENGTH has
     arrived and can only stay, as a dead agent in SMAC can only stop. The optimum walks right: `optimum` knows it.
     """
 
@@ -30,10 +30,9 @@ class Toy:
             if where is not None and not np.all(where):
                 raise ValueError("the first reset must begin every battle: leave `where` out")
             self.at, self.t = np.zeros((self.battles, AGENTS), int), np.zeros(self.battles, int)
-            self.way = np.ones(self.battles)
         for e in np.flatnonzero(np.ones(self.battles, bool) if where is None else where):
             self.at[e] = np.random.default_rng(int(seeds[e])).integers(0, LENGTH, AGENTS)
-            self.t[e], self.way[e] = 0, (LENGTH - self.at[e]).sum()
+            self.t[e] = 0
         return self._view()
 
     def step(self, action):
@@ -45,7 +44,7 @@ class Toy:
         self.at = self.at + move
         self.t = self.t + ~over
         won = self._terminated()
-        reward = 10 * move.sum(1) / self.way + 10 * (won & ~over)
+        reward = 10 * move.sum(1) / (AGENTS * LENGTH) + 10 * (won & ~over)
         return Step(self._view(), reward.astype(np.float32), won, self._truncated(), won.copy())
 
     def _terminated(self):
@@ -68,6 +67,5 @@ class Toy:
 def optimum(start, gamma):
     """The best discounted return from places `start` int [...,n]: each agent walks right until it has arrived."""
     left = LENGTH - np.asarray(start)
-    way, longest = left.sum(-1), left.max(-1)
-    paid = sum(gamma**t * 10 * (left > t).sum(-1) / way for t in range(LENGTH))
-    return paid + 10 * gamma ** (longest - 1)
+    paid = sum(gamma**t * 10 * (left > t).sum(-1) / (AGENTS * LENGTH) for t in range(LENGTH))
+    return paid + 10 * gamma ** (left.max(-1) - 1)

@@ -1,0 +1,137 @@
+"""One function per figure; all styling is here. Each returns a matplotlib Figure, `save` writes it with the same bytes every time."""
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from omac.paths import atomic
+
+COLOURS = {"omac": "#0072B2", "bc": "#E69F00", "data": "#555555"}  # Okabe-Ito, safe for colour-blind readers
+LABELS = {"omac": "OMAC", "bc": "BC", "data": "data set"}
+STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False,
+         "figure.dpi": 110, "savefig.dpi": 160, "svg.hashsalt": "omac"}
+
+
+def _figure(width, height, columns=1):
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+    return figure, axes
+
+
+def save(figure, path):
+    """Write a figure as PNG, atomically and without dates."""
+    with mpl.rc_context(STYLE), atomic(path) as part:
+        figure.savefig(part, format="png", metadata={"Software": None})
+    return path
+
+
+def scores(rows, title):
+    """Learning curves: return and win rate over gradient steps, mean and one std over seeds, with the data set's own mean."""
+    figure, axes = _figure(7.2, 2.9, 2)
+    for ax, column, label in ((axes[0], "return_mean", "return (0-20)"), (axes[1], "win_rate", "win rate")):
+        for algorithm, group in rows[rows["kind"] == "eval"].groupby("algorithm"):
+            by_step = group.groupby("step")[column].agg(["mean", lambda x: x.std(ddof=0)])
+            x, mean, std = by_step.index.to_numpy(float), *by_step.to_numpy(float).T
+            ax.plot(x, mean, color=COLOURS.get(algorithm), label=LABELS.get(algorithm, algorithm))
+            ax.fill_between(x, mean - std, mean + std, color=COLOURS.get(algorithm), alpha=0.18, lw=0)
+        ax.axhline(rows.loc[rows["kind"] == "data", column].mean(), color=COLOURS["data"], ls="--", lw=1, label="data set")
+        ax.set(xlabel="gradient steps", ylabel=label)
+    axes[0].legend(loc="lower right")
+    evals = rows[rows["kind"] == "eval"]
+    figure.suptitle(f"{title}: {evals['seed'].nunique()} seeds, {int(evals['episodes'].iloc[0])} battles a point, band ± 1 std", fontsize=9)
+    return figure
+
+
+def values(log, probe, title):
+    """Have the values arrived? Q_tot over steps beside the discounted return that followed, and their scatter at the end.
+
+    log: DataFrame with step, seed, q_tot, return_followed, weight_std; probe: {"q_tot", "ret"} [K,P].
+    """
+    figure, axes = _figure(9.6, 2.9, 3)
+    mean = log.groupby("step")[["q_tot", "return_followed", "weight_std"]].mean()
+    axes[0].plot(mean.index, mean["q_tot"], color=COLOURS["omac"], label="mean $Q_{tot}(o, a)$")
+    axes[0].plot(mean.index, mean["return_followed"], color=COLOURS["data"], ls="--", label="mean discounted return that followed")
+    axes[0].set(xlabel="gradient steps", ylabel="value (discounted return)")
+    axes[0].set_ylim(0, 1.45 * max(mean["q_tot"].max(), mean["return_followed"].max()))
+    axes[0].legend(loc="upper left", fontsize=8)
+    ret, q = probe["ret"][0], probe["q_tot"][0]
+    axes[1].scatter(ret, q, s=3, alpha=0.3, color=COLOURS["omac"], lw=0)
+    ends = [min(ret.min(), q.min()), max(ret.max(), q.max())]
+    axes[1].plot(ends, ends, color="black", lw=0.8, ls=":")
+    axes[1].set(xlabel="discounted return that followed", ylabel="$Q_{tot}(o, a)$", title=f"one seed, correlation {np.corrcoef(ret, q)[0, 1]:.2f}")
+    axes[1].title.set_fontsize(9)
+    axes[2].plot(mean.index, mean["weight_std"], color=COLOURS["omac"])
+    axes[2].set(xlabel="gradient steps", ylabel=r"std of $\exp(\beta A)$")
+    axes[2].set_ylim(bottom=0)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def histogram(data, title):
+    """How the episodes of a data set ended: returns of lost, timed-out and won battles."""
+    figure, axes = _figure(4.6, 2.6)
+    lost = ~data.win & data.terminated[data.start[1:] - 1]
+    for mask, label, colour in ((lost, "lost", "#D55E00"), (~data.win & ~lost, "time limit", "#CC79A7"), (data.win, "won", "#009E73")):
+        axes[0].hist(data.returns[mask], np.arange(0, 21, 0.5), color=colour, label=f"{label} ({mask.mean():.0%})", alpha=0.85)
+    axes[0].set(xlabel="return (0-20)", ylabel="episodes")
+    axes[0].legend()
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def behaviour(curve, snapshots, title):
+    """MAPPO's learning curve by seed, and the snapshots that the levels pool."""
+    figure, axes = _figure(5.6, 3.0)
+    for seed, group in curve.groupby("seed"):
+        axes[0].plot(group["steps"] / 1e6, group["return"], lw=1, color="#999999", label="MAPPO, per seed" if seed == curve["seed"].min() else None)
+    for level, colour in (("poor", "#D55E00"), ("medium", "#E69F00"), ("good", "#009E73")):
+        chosen = snapshots[snapshots["level"] == level]
+        axes[0].scatter(chosen["steps"] / 1e6, chosen["return"], s=14, color=colour, zorder=3, label=f"{level}: {len(chosen)} snapshots")
+    axes[0].set(xlabel="battle-steps (millions)", ylabel="mean return (0-20)")
+    axes[0].legend(loc="lower right", fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def replay(data, episode, path, title, size=32):
+    """An animated battle, drawn from the states and actions of one episode of a SMAX data set; saved as GIF at 8 steps a second.
+
+    Blue discs are ours, orange ones the enemy; a disc's fill is its health, a line is an attack, a cross a death.
+    """
+    n, allies = data.spec.state // 12, data.spec.n
+    first, last = data.start[episode] + episode, data.start[episode + 1] + episode
+    frames = []
+    seen = None
+    for t, row in enumerate(range(first, last + 1)):
+        unit = data.state[row, : n * 10].reshape(n, 10)
+        alive = unit[:, 0] > 0
+        seen = unit[:, 1:3].copy() if seen is None else np.where(alive[:, None], unit[:, 1:3], seen)
+        action = data.action[row - episode] if row < last else np.zeros(allies, int)
+        frames.append(_frame(seen, unit[:, 0], alive, action, allies, f"{title}\nstep {t}, return {data.reward[data.start[episode]:row - episode].sum():.1f}", size))
+    palette = frames[0].quantize(48)
+    frames = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames] + [frames[-1].quantize(palette=palette, dither=Image.Dither.NONE)] * 8
+    with atomic(path) as part:
+        frames[0].save(part, format="GIF", save_all=True, append_images=frames[1:], duration=125, loop=0, optimize=True)
+    return path
+
+
+def _frame(at, health, alive, action, allies, title, size):
+    with mpl.rc_context({**STYLE, "figure.dpi": 80}):
+        figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+        ax = figure.subplots()
+    for i, a in enumerate(action):
+        if a >= 5 and alive[i]:
+            ax.plot(*np.stack([at[i], at[allies + a - 5]]).T, color="#0072B2", lw=1, alpha=0.7)
+    for who, colour in ((slice(0, allies), "#0072B2"), (slice(allies, None), "#D55E00")):
+        x, h, living = at[who], health[who], alive[who]
+        ax.scatter(*x[living].T, s=90, facecolors="white", edgecolors=colour, lw=1.5, zorder=2)
+        ax.scatter(*x[living].T, s=90 * h[living], color=colour, lw=0, zorder=3)
+        ax.scatter(*x[~living].T, s=25, marker="x", color=colour, alpha=0.5, lw=1, zorder=1)
+    ax.set(xlim=(0, 32), ylim=(0, size), xticks=[], yticks=[], aspect="equal")
+    ax.set_title(title, fontsize=9)
+    ax.grid(False)
+    FigureCanvasAgg(figure).draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])

@@ -1,0 +1,34 @@
+"""Small data sets and settings that many tests share; everything here is toy and needs no jax."""
+
+import numpy as np
+import pytest
+import torch
+
+from omac.config import Hyper
+from omac.envs import make
+from omac.evaluation import Stack, battle_seeds, rollout
+
+torch.set_num_threads(1)
+ABOUT = {"policies": ["random"], "level": "random", "source": "toy", "seed": 0, "versions": {}, "reward_scale": 20}
+
+
+@pytest.fixture(scope="session")
+def toy():
+    """300 battles of the uniform random policy on toy:line."""
+    battle = make("toy:line", 50)
+    act = Stack(lambda x: torch.zeros(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
+    return rollout(battle, act, battle_seeds(7, shape=(50, 6)), ABOUT)
+
+
+@pytest.fixture
+def small():
+    """Settings small enough for a test."""
+    return Hyper(hidden=16, cca_hidden=8, steps=40, eval_every=20, eval_episodes=4, final_episodes=8, batch_size=32)
+
+
+@pytest.fixture
+def draw():
+    """A random tensor by seed and shape, in double precision."""
+    def normal(seed, *shape):
+        return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+    return normal

@@ -1,0 +1,149 @@
+"""One contract for every simulator."""
+
+import numpy as np
+import pytest
+
+from omac.envs import make
+from omac.envs.smac import require_smac
+from omac.envs.toy import LENGTH, optimum
+from omac.evaluation import battle_seeds, play
+
+NAMES = ["toy:line", "smax:5m_vs_6m", "smax:6h_vs_8z", "smax:3s5z_vs_3s6z", "smax:corridor"]
+SIZES = {"smax:5m_vs_6m": (5, 140, 132, 11), "smax:6h_vs_8z": (6, 179, 168, 13),
+         "smax:3s5z_vs_3s6z": (8, 218, 204, 14), "smax:corridor": (6, 387, 360, 29)}
+
+
+def random_action(avail, rng):
+    return np.where(avail, rng.random(avail.shape), -1).argmax(-1)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def fought(request):
+    """Four battles of random actions fought to their ends and two steps beyond: every view and step."""
+    battle = make(request.param, 4)
+    rng = np.random.default_rng(0)
+    views, steps = [battle.reset(np.arange(4))], []
+    over = np.zeros(4, bool)
+    while not over.all():
+        steps.append(battle.step(random_action(views[-1].avail, rng)))
+        views.append(steps[-1].view)
+        over = steps[-1].terminated | steps[-1].truncated
+    for _ in range(2):
+        steps.append(battle.step(np.full((4, battle.spec.n), -1)))
+        views.append(steps[-1].view)
+    return request.param, battle, views, steps
+
+
+def test_sizes_and_types_are_those_of_the_spec(fought):
+    name, battle, views, steps = fought
+    spec = battle.spec
+    assert SIZES.get(name, (spec.n, spec.obs, spec.state, spec.actions)) == (spec.n, spec.obs, spec.state, spec.actions)
+    for view in views:
+        assert view.obs.shape == (4, spec.n, spec.obs) and view.obs.dtype == np.float32
+        assert view.state.shape == (4, spec.state) and view.state.dtype == np.float32
+        assert view.avail.shape == (4, spec.n, spec.actions) and view.avail.dtype == bool
+        assert view.avail.any(-1).all() and np.isfinite(view.obs).all() and np.isfinite(view.state).all()
+    for step in steps:
+        assert step.reward.dtype == np.float32 and all(x.dtype == bool for x in step[2:])
+
+
+def test_rewards_are_on_the_scale_and_a_win_in_smax_is_twenty(fought):
+    total = sum(s.reward.astype(float) for s in fought[3])
+    assert (total <= 20.001).all()
+    won = fought[3][-1].won
+    np.testing.assert_allclose(total[won & fought[0].startswith("smax")], 20, atol=1e-3)
+    assert (total[~won] < 10.001).all()
+
+
+def test_terminated_and_truncated_are_told_apart(fought):
+    _, battle, _, steps = fought
+    last = steps[-1]
+    assert (last.terminated ^ last.truncated).all() and (~last.won | last.terminated).all()
+    assert len(steps) - 2 <= battle.spec.horizon
+
+
+def test_a_finished_battle_stays_as_it_was_whatever_it_is_told(fought):
+    steps = fought[3]
+    for k, x in enumerate(steps[-3].view):
+        np.testing.assert_array_equal(x, steps[-1].view[k])
+    assert (steps[-1].reward == 0).all() and (steps[-1].terminated == steps[-3].terminated).all()
+
+
+def test_the_same_seeds_give_the_same_battles_and_where_restarts_only_those(fought):
+    name, battle, views, steps = fought
+    again = battle.reset(np.arange(4), np.array([True, False, False, False]))
+    np.testing.assert_array_equal(again.obs[0], views[0].obs[0])
+    np.testing.assert_array_equal(again.obs[1:], views[-1].obs[1:])
+    battle.reset(np.arange(4))
+    rng = np.random.default_rng(0)
+    for view, step in list(zip(views, steps, strict=False))[:5]:
+        got = battle.step(random_action(view.avail, rng))
+        np.testing.assert_array_equal(got.view.obs, step.view.obs)
+        np.testing.assert_array_equal(got.reward, step.reward)
+    other = battle.reset(np.arange(4) + 100)
+    assert not np.array_equal(other.state, views[0].state)
+
+
+def test_an_action_that_is_not_available_is_refused_by_name(fought):
+    battle = fought[1]
+    view = battle.reset(np.arange(4))
+    action = view.avail.argmax(-1)
+    action[2, 1] = np.flatnonzero(~view.avail[2, 1])[0] if not view.avail[2, 1].all() else battle.spec.actions
+    with pytest.raises(ValueError, match="battle 2, agent 1: action .* is not available"):
+        battle.step(action)
+
+
+def test_a_dead_agent_of_smax_can_only_stop(fought):
+    if fought[0].startswith("toy"):
+        pytest.skip("nobody dies on the line")
+    dead = [(v.obs[..., -10:] == 0).all(-1) for v in fought[2]]
+    assert sum(d.sum() for d in dead) > 0
+    for view, d in zip(fought[2], dead, strict=True):
+        assert (view.avail[d].sum(-1) == 1).all() and view.avail[d][:, 4].all()
+
+
+def test_the_toy_optimum_is_reached_by_walking_right_and_by_nothing_better():
+    battle, gamma = make("toy:line", 64), 0.9
+    best, rng = np.full(64, -np.inf), np.random.default_rng(0)
+    for trial in range(40):
+        view = battle.reset(np.arange(64))
+        start = view.obs[:, :, : LENGTH + 1].argmax(-1)
+        total = np.zeros(64)
+        for t in range(battle.spec.horizon):
+            right = np.where(view.avail[..., 2], 2, 0)
+            step = battle.step(right if trial == 0 else np.where(rng.random(right.shape) < 0.2, random_action(view.avail, rng), right))
+            total += gamma**t * step.reward
+            view = step.view
+        if trial == 0:
+            np.testing.assert_allclose(total, optimum(start, gamma), rtol=1e-5)
+        best = np.maximum(best, total)
+    assert (best <= optimum(start, gamma) + 1e-4).all()
+
+
+def test_every_seed_is_fought_once_and_slots_do_not_change_a_battle():
+    seeds = battle_seeds(1, shape=(12,))
+    def returns(slots):
+        battle, total = make("toy:line", slots), np.zeros((slots, 12 // slots))
+        def act(obs, avail, seed, t):
+            return np.stack([random_action(avail[e], np.random.default_rng([seed[e], t[e]])) for e in range(slots)])
+        for f in play(battle, act, seeds.reshape(slots, -1)):
+            total[np.flatnonzero(f.live), f.turn[f.live]] += f.after.reward[f.live]
+        return total.ravel()
+    np.testing.assert_allclose(returns(12), returns(3))
+    np.testing.assert_allclose(returns(12), returns(1))
+
+
+@pytest.mark.parametrize("name", ["smax:3m_in_a_boat", "toy:square", "chess:8x8"])
+def test_an_unknown_map_or_environment_is_named(name):
+    with pytest.raises(ValueError, match=name.split(":")[1] if "chess" not in name else "chess"):
+        make(name, 1)
+
+
+def test_whoever_has_no_smac_or_the_wrong_one_is_told_which_to_install(tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="git repository"):
+        require_smac()
+    (tmp_path / "smac").mkdir()
+    (tmp_path / "smac" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="SMAC3"):
+        require_smac()

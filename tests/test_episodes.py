@@ -1,0 +1,150 @@
+"""The container: what goes in comes out, the same bytes each time, and bad files are named in one line."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+
+from omac.__main__ import main
+from omac.checks import FIELDS, DataError
+from omac.episodes import Episodes, sha256, subsample
+
+
+@pytest.fixture
+def file(toy, tmp_path):
+    path = tmp_path / "toy.h5"
+    toy.save(path)
+    return path
+
+
+def test_a_file_gives_back_what_was_saved_and_the_same_bytes(toy, file, tmp_path):
+    back = Episodes.load(file)
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(back, name), getattr(toy, name))
+    assert back.about == toy.about
+    assert back.save(tmp_path / "again.h5") == sha256(file)
+
+
+def test_final_observations_and_terminal_transitions_are_kept(toy):
+    assert len(toy.obs) == len(toy.reward) + len(toy)
+    last = toy.start[1:] - 1
+    assert (toy.terminated[last] ^ toy.truncated[last]).all() and toy.terminated.sum() + toy.truncated.sum() == len(toy)
+    final = toy.obs[toy.start[1:] + np.arange(len(toy))]
+    assert (final[toy.win][:, :, 4] == 1).all()   # a won battle's last observation shows every agent at the end of the line
+
+
+def test_a_rollout_is_what_the_simulator_said(toy):
+    """Replaying the recorded actions gives the recorded rewards."""
+    from omac.envs import make
+    from omac.evaluation import battle_seeds
+    battle, seeds = make("toy:line", 1), battle_seeds(7, shape=(50, 6)).ravel()
+    for e in (0, 1, 7, 299):
+        view = battle.reset(seeds[e: e + 1])
+        for t in range(toy.start[e], toy.start[e + 1]):
+            np.testing.assert_array_equal(view.obs[0], toy.obs[t + e])
+            step = battle.step(toy.action[t][None].astype(int))
+            assert step.reward[0] == toy.reward[t]
+            view = step.view
+        np.testing.assert_array_equal(view.obs[0], toy.obs[toy.start[e + 1] + e])
+
+
+def test_to_go_is_the_discounted_sum_of_what_followed(toy):
+    got = toy.to_go(0.9)
+    for e in (0, 5, 299):
+        r = toy.reward[toy.start[e]: toy.start[e + 1]]
+        want = [sum(0.9**k * x for k, x in enumerate(r[t:])) for t in range(len(r))]
+        np.testing.assert_allclose(got[toy.start[e]: toy.start[e + 1]], want, rtol=1e-5, atol=1e-5)
+
+
+def test_select_keeps_whole_episodes_in_the_order_asked_for(toy):
+    part = toy.select([7, 3, 299])
+    assert part.id.tolist() == [7, 3, 299]
+    np.testing.assert_allclose(part.returns, toy.returns[[7, 3, 299]])
+    np.testing.assert_array_equal(part.obs[part.start[1] + 1], toy.obs[toy.start[3] + 3])
+    with pytest.raises(IndexError, match="0 to 299"):
+        toy.select([300])
+
+
+def test_a_sample_is_seeded_without_repeats_nested_and_stores_its_ids(toy):
+    big, small = subsample(toy, 100, 0, "p"), subsample(toy, 10, 0, "p")
+    assert len(set(big.id)) == 100 and small.id.tolist() == big.id[:10].tolist()
+    assert subsample(toy, 100, 1, "p").id.tolist() != big.id.tolist()
+    assert big.about["parent_sha256"] == "p" and big.about["sample_of"] == 300
+    with pytest.raises(ValueError, match="cannot sample 301 of 300"):
+        subsample(toy, 301, 0, "p")
+
+
+def spoil(path, name, change):
+    """Rewrite one dataset of a file with `change` applied."""
+    with h5py.File(path, "r+") as f:
+        x = change(f[name][()])
+        del f[name]
+        f[name] = x
+
+
+def put(x, at, value):
+    x[at] = value
+    return x
+
+
+def unavailable(path):
+    with h5py.File(path, "r+") as f:
+        first = f["avail"][0, 0]
+        f["action"][0, 0] = np.flatnonzero(~first)[0] if not first.all() else 0
+        f["avail"][0, 0] = np.where(np.arange(3) == f["action"][0, 0], False, True)
+
+
+BAD = {
+    "NaN": (lambda p: spoil(p, "obs", lambda x: put(x, (5, 0, 0), np.nan)), "obs: 1 values are not finite, the first at \\[5, 0, 0\\]"),
+    "an unavailable action": (unavailable, "action: 1 actions were not available, the first . at step 0, agent 0"),
+    "a missing final observation": (lambda p: spoil(p, "obs", lambda x: x[:-300]), "obs: .*final observation of each episode is missing"),
+    "an episode of length zero": (lambda p: spoil(p, "start", lambda x: put(x, 4, x[3])), "start: episode 3 has length 0"),
+    "a wrong width": (lambda p: spoil(p, "avail", lambda x: x[:, :1]), "obs: .* agents"),
+    "too few actions": (lambda p: spoil(p, "avail", lambda x: x[:, :, :1]), "action: 0 to 2, there are 1"),
+    "an end inside an episode": (lambda p: spoil(p, "terminated", lambda x: put(x, 0, True)), "terminated: step 0 ends inside an episode"),
+    "a dropped terminal transition": (lambda p: spoil(p, "truncated", lambda x: x & False), "terminated: the last step of"),
+    "returns-to-go as rewards": (lambda p: spoil(p, "reward", lambda x: x * 0 + 9), "reward: an episode returns .* returns-to-go"),
+    "a win without an end": (lambda p: spoil(p, "win", lambda x: x | True), "win: episode .* is won but not terminated"),
+    "a missing field": (lambda p: h5py.File(p, "r+").__delitem__("state"), "state: not in the file"),
+    "another type": (lambda p: spoil(p, "reward", lambda x: x.astype(int)), "reward: int64 .* kind 'f'"),
+    "a lost attribute": (lambda p: h5py.File(p, "r+").attrs.__delitem__("horizon"), "attribute horizon: missing"),
+    "a truncated file": (lambda p: p.write_bytes(p.read_bytes()[:-500]), "file: .*truncated or damaged file"),
+    "no HDF5 file": (lambda p: p.write_text("hello"), "file: begins with b'hello'.*not an HDF5 file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_check_names_file_field_values_and_cause_in_one_line(case, file, capsys):
+    damage, words = BAD[case]
+    damage(file)
+    with pytest.raises(DataError, match=words) as e:
+        Episodes.load(file)
+    assert main(["check", str(file)]) == 1
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and "toy.h5" in printed and "likely cause" in printed and str(e.value) in printed
+
+
+def test_data_of_another_width_than_the_attributes_say_is_refused(toy, tmp_path):
+    wrong = replace(toy, about={**toy.about, "sizes": [2, 7, 11, 3]})
+    with pytest.raises(DataError, match=r"\[n, O, S, A\] is \[2, 6, 11, 3\], the attribute sizes says"):
+        wrong.save(tmp_path / "x.h5")
+
+
+def test_a_bad_container_is_not_written_and_a_crash_leaves_the_old_file(toy, file, tmp_path, monkeypatch):
+    before = sha256(file)
+    with pytest.raises(DataError):
+        replace(toy, reward=toy.reward * np.nan).save(file)
+    monkeypatch.setattr(h5py.Group, "create_dataset", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        toy.save(file)
+    assert sha256(file) == before and [p.name for p in tmp_path.iterdir()] == ["toy.h5"]
+
+
+def test_the_card_counts_what_is_in_the_file(toy, file, capsys):
+    assert main(["card", str(file)]) == 0
+    card = capsys.readouterr().out
+    dead = np.mean([toy.avail[t + e].sum(-1) == 1 for e in range(300) for t in range(toy.start[e], toy.start[e + 1])])
+    for words in ("episodes                               300", f"transitions                            {len(toy.reward)}",
+                  f"{toy.returns.mean():.4g}", f"{toy.win.mean():.4g}", f"dead agent-steps                       {dead:.4g}", "random"):
+        assert words in card
