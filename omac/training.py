@@ -104,7 +104,8 @@ class _Run:
         norms = {f"norm_{g}": clip_per_seed(p, self.hyper.grad_clip) for g, p in self.groups.items() if p[0].grad is not None}
         self.adam.step()
         if phase != "policy" and self.online:
-            torch._foreach_lerp_(self.target, self.online, self.hyper.polyak)
+            with torch.no_grad():
+                torch._foreach_lerp_(self.target, self.online, self.hyper.polyak)
         for name, x in {**found, **norms}.items():
             self.sums[name] = self.sums.get(name, 0) + x.detach().double()
         self.count += 1

@@ -1,0 +1,237 @@
+"""One test per equation and per line of Algorithm 1. The README's equation table points here."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from omac import losses
+from omac.algorithms import bc, omac
+from omac.config import Hyper
+from omac.networks import Factorization, generators
+from omac.policy import log_pi, log_probs
+from omac.replay import Replay
+from omac.training import _Run
+
+
+def nets_and_batch(toy, hyper, seeds=(0, 1), module=omac):
+    """Networks of a few seeds and one batch of the toy data."""
+    replay = Replay(toy, hyper)
+    return module.build(toy.spec, hyper, generators(seeds)), replay.draw(seeds, 0)
+
+
+def grads(nets, loss):
+    """Names of the networks that `loss` sends a gradient to."""
+    nets.zero_grad()
+    loss.sum().backward()
+    return {name.split(".")[0] for name, p in nets.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+
+
+def test_eq1_and_property1_hold_when_v_is_the_maximum_of_q(draw):
+    """IGM and max_a Q_tot = V_tot, over all joint actions, for V_i = max Q_i and any weights >= 0."""
+    n, A = 3, 4
+    q = draw(0, n, A)
+    v = q.max(-1).values
+    w_v, v_share = draw(1, n).abs(), draw(2)
+    v_tot = losses.v_tot(w_v, v, v_share)
+    joint = list(itertools.product(range(A), repeat=n))
+    w_q = draw(3, len(joint), n).abs()          # a weight of its own for every joint action
+    q_tot = torch.stack([losses.q_tot(v_tot, w_q[j], q[range(n), a], v) for j, a in enumerate(joint)])
+    assert joint[int(q_tot.argmax())] == tuple(q.argmax(-1).tolist())
+    assert torch.isclose(q_tot.max(), v_tot)
+
+
+def test_property1_needs_the_maximum_an_expectile_breaks_it():
+    """With V_i below the maximum, Q_tot of the greedy joint action lies above V_tot."""
+    q = torch.tensor([[0.0, 1.0]])
+    v = torch.tensor([0.7])
+    assert losses.q_tot(losses.v_tot(torch.ones(1), v, 0.0), torch.ones(1), q.max(-1).values, v) > 0.7
+
+
+def test_eq2_equals_a_literal_loop(draw):
+    K, B, n = 2, 3, 4
+    w_v, w_q, q, v, share = draw(0, K, B, n).abs(), draw(1, K, B, n).abs(), draw(2, K, B, n), draw(3, K, B, n), draw(4, K, B)
+    v_tot = losses.v_tot(w_v, v, share)
+    q_tot = losses.q_tot(v_tot, w_q, q, v)
+    for k, b in itertools.product(range(K), range(B)):
+        want_v = sum(w_v[k, b, i] * v[k, b, i] for i in range(n)) + share[k, b]
+        want_q = want_v + sum(w_q[k, b, i] * (q[k, b, i] - v[k, b, i]) for i in range(n))
+        assert torch.isclose(v_tot[k, b], want_v) and torch.isclose(q_tot[k, b], want_q)
+
+
+@pytest.mark.parametrize("credit", ["coupled", "independent", "tied"])
+def test_eq3_weights_are_never_negative_and_w_q_sees_every_agents_action(credit):
+    mix = Factorization(generators([0, 1]), 3, 7, 4, 8, credit)
+    o, a = torch.randn(2, 64, 7), torch.randint(4, (2, 64, 3))
+    w_v, w_q, share = mix(o, a)
+    assert w_v.shape == w_q.shape == (2, 64, 3) and share.shape == (2, 64)
+    assert (w_v >= 0).all() and (w_q >= 0).all() and (w_v > 0).any() and (w_q > 0).any()
+    moved = mix(o, (a + torch.tensor([0, 0, 1])) % 4)
+    assert torch.equal(moved[0], w_v)                                  # w_v is free of the joint action
+    assert torch.equal(moved[1], w_q) == (credit == "tied")            # w_q_1 depends on a_3 unless tied
+
+
+@pytest.mark.parametrize(("credit", "reaches"), [("coupled", True), ("independent", False)])
+def test_eq3_gradient_of_w_q_reaches_f_v1_exactly_when_coupled(credit, reaches):
+    mix = Factorization(generators([0]), 3, 7, 4, 8, credit)
+    mix(torch.randn(1, 16, 7), torch.randint(4, (1, 16, 3)))[1].sum().backward()
+    g = [p.grad for p in mix.f_v1.parameters()]
+    assert (all(x is not None and x.abs().max() > 0 for x in g)) is reaches
+    assert all(p.grad is None for p in mix.f_v2.parameters())
+
+
+def test_without_cvf_eq2_collapses_to_linear_mixing(toy, small):
+    """credit = tied: Q_tot = sum_i w_i Q_i + b to rounding, whatever V_i is."""
+    nets, batch = nets_and_batch(toy, replace(small, credit="tied"))
+    v, q, w_v, w_q, _, q_tot = omac.factorize(nets, batch)
+    share = nets.mix.value(batch.s)[1]
+    assert torch.equal(w_v, w_q)
+    torch.testing.assert_close(q_tot, (w_v * q).sum(-1) + share, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("tau", [0.5, 0.7, 0.8, 0.99])
+def test_eq5_minimum_is_the_expectile_found_by_bisection(tau, draw):
+    x = draw(0, 5000)
+    low, high = x.min(), x.max()
+    for _ in range(80):   # expectile m: tau E[(x-m)+] = (1-tau) E[(m-x)+]
+        m = (low + high) / 2
+        low, high = (m, high) if tau * (x - m).clamp(0).mean() > (1 - tau) * (m - x).clamp(0).mean() else (low, m)
+    v = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([v], 0.01)
+    for _ in range(3000):
+        adam.zero_grad()
+        losses.expectile_loss((x - v).view(1, -1, 1), tau).sum().backward()
+        adam.step()
+    assert abs(v.item() - m.item()) < 2e-3
+    if tau == 0.5:
+        assert abs(m.item() - x.mean().item()) < 1e-6
+
+
+def test_eq5_by_hand_with_and_without_dead_agents():
+    u = torch.tensor([[[1.0, -2.0]]])
+    assert torch.isclose(losses.expectile_loss(u, 0.7), torch.tensor([(0.7 * 1 + 0.3 * 4) / 2]))
+    assert torch.isclose(losses.expectile_loss(u, 0.7, torch.tensor([[[1.0, 0.0]]])), torch.tensor([0.7]))
+
+
+@pytest.mark.parametrize("tau", [0.0, 1.0, -1, 7])
+def test_eq5_refuses_a_tau_outside_its_range(tau):
+    with pytest.raises(ValueError, match=f"tau is {tau}"):
+        losses.expectile_loss(torch.zeros(1, 1, 1), tau)
+
+
+def test_lemma2_and_theorem1_the_expectile_rises_with_tau_to_the_in_sample_maximum():
+    """Over the actions in the data alone: action 2 of the toy bandit is never taken and never counts."""
+    q, taken = torch.tensor([0.0, 1.0, 5.0]), torch.tensor([0] * 90 + [1] * 10)
+    values = []
+    for tau in (0.5, 0.7, 0.9, 0.99, 0.999):
+        v = torch.zeros((), requires_grad=True)
+        adam = torch.optim.Adam([v], 0.02)
+        for _ in range(1500):
+            adam.zero_grad()
+            losses.expectile_loss((q[taken] - v).view(1, -1, 1), tau).sum().backward()
+            adam.step()
+        values.append(v.item())
+    assert values == sorted(values) and values[-1] <= 1 + 1e-3 and values[-1] > 0.98 and abs(values[0] - 0.1) < 1e-2
+
+
+def test_eq6_on_a_hand_made_batch_with_an_end_and_a_time_limit(toy):
+    r, v_next, q = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[10.0, 10.0, 10.0]]), torch.tensor([[0.0, 0.0, 0.0]])
+    done = torch.tensor([[0.0, 1.0, 0.0]])      # on the way, the end, and a time limit that bootstraps
+    y = losses.td_target(r, done, v_next, 0.9)
+    torch.testing.assert_close(y, torch.tensor([[10.0, 2.0, 12.0]]))
+    torch.testing.assert_close(losses.td_loss(q, y), torch.tensor([(100 + 4 + 144) / 3]))
+
+
+def test_eq6_ends_and_limits_of_the_data_are_told_apart(toy, small):
+    every = torch.arange(len(toy.reward))[None]
+    done = Replay(toy, small).at(every).done[0].numpy()
+    np.testing.assert_array_equal(done, toy.terminated)
+    done = Replay(toy, replace(small, bootstrap_at_limit=False)).at(every).done[0].numpy()
+    np.testing.assert_array_equal(done, toy.terminated | toy.truncated)
+    assert toy.truncated.any() and toy.terminated.any()
+
+
+def test_eq6_sends_no_gradient_into_v_or_the_targets(toy, small):
+    nets, batch = nets_and_batch(toy, small)
+    found, _ = omac.value_loss(nets, batch, small)
+    assert grads(nets, found["L_Q"]) == {"q", "mix"}
+
+
+def test_eq8_is_cloning_at_beta_zero_and_falls_as_good_actions_grow_likelier(toy, small):
+    nets, batch = nets_and_batch(toy, small)
+    cross_entropy = -log_pi(nets.pi, batch, small).mean((1, 2))
+    adv = torch.randn(batch.a.shape)
+    torch.testing.assert_close(omac.policy_loss(nets, batch, adv, replace(small, beta=0.0)), cross_entropy)
+    torch.testing.assert_close(bc.policy_loss(nets, batch, adv, small), cross_entropy)
+    before = log_pi(nets.pi, batch, small)
+    loss = omac.policy_loss(nets, batch, adv, replace(small, beta=3.0))
+    loss.sum().backward()
+    with torch.no_grad():
+        for p in nets.pi.parameters():
+            p -= 0.1 * p.grad
+    gain = (log_pi(nets.pi, batch, small) - before) * (adv > 1)
+    assert gain.sum() > 0
+
+
+def test_eq8_by_hand_and_its_weight_is_clipped():
+    adv, log_p = torch.tensor([[[0.0, 1.0, 9.0]]]), torch.tensor([[[-1.0, -2.0, -3.0]]])
+    weight = losses.awr_weight(adv, 2.0, 100.0)
+    torch.testing.assert_close(weight, torch.tensor([[[1.0, np.e**2, 100.0]]], dtype=torch.float32))
+    torch.testing.assert_close(losses.awr_loss(weight, log_p), torch.tensor([(1 + 2 * np.e**2 + 300) / 3], dtype=torch.float32))
+
+
+def test_algorithm1_line5_moves_v_line7_moves_q_and_the_weights_line11_moves_pi(toy, small):
+    nets, batch = nets_and_batch(toy, small)
+    found, adv = omac.value_loss(nets, batch, small)
+    assert not adv.requires_grad
+    assert grads(nets, found["L_V"]) == {"v"}
+    found, adv = omac.value_loss(nets, batch, small)
+    assert grads(nets, found["L_Q"]) == {"q", "mix"}
+    assert grads(nets, omac.policy_loss(nets, batch, adv, small)) == {"pi"}
+
+
+def test_algorithm1_line8_moves_every_target_towards_its_network_by_polyak(toy, small):
+    hyper = replace(small, polyak=0.25)
+    nets = omac.build(toy.spec, hyper, generators([0]))
+    groups = {g: [p for n in names for p in getattr(nets, n).parameters()] for g, names in omac.GROUPS.items()}
+    adam = torch.optim.Adam([p for ps in groups.values() for p in ps], 1e-2)
+    for online, target in omac.TARGETS:      # targets start as copies
+        for k, p in getattr(nets, target).named_parameters():
+            assert torch.equal(p, dict(getattr(nets, online).named_parameters())[k])
+    old = {t: [p.clone() for p in getattr(nets, t).parameters()] for _, t in omac.TARGETS}
+    _Run(omac, nets, adam, groups, Replay(toy, hyper), hyper, [0]).step(0, "joint")
+    for online, target in omac.TARGETS:
+        for (k, p), before in zip(getattr(nets, target).named_parameters(), old[target], strict=True):
+            torch.testing.assert_close(p, 0.75 * before + 0.25 * dict(getattr(nets, online).named_parameters())[k])
+            assert not p.requires_grad
+
+
+def test_policies_and_log_probabilities_run_over_available_actions(toy, small):
+    nets, batch = nets_and_batch(toy, small)
+    p = log_probs(nets.pi, batch, small).exp()
+    assert p[~batch.avail].max() == 0 and torch.allclose(p.sum(-1), torch.ones(p.shape[:-1]))
+    p = log_probs(nets.pi, batch, replace(small, mask_actions=False)).exp()
+    assert p[~batch.avail].min() > 0
+
+
+def test_values_meet_the_optimum_of_the_toy():
+    """Trained on data that holds the optimal walk, V_tot of a start approaches the best discounted return, and OMAC walks it."""
+    from omac.envs import make
+    from omac.envs.toy import LENGTH, optimum
+    from omac.evaluation import Stack, battle_seeds, evaluate, rollout
+    from omac.training import train
+    battle = make("toy:line", 100)
+    about = {"policies": ["mostly right"], "level": "x", "source": "toy", "seed": 0, "versions": {}, "reward_scale": 20}
+    right = Stack(lambda x: torch.tensor([0.0, 0.0, 3.0]).expand(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
+    data = rollout(battle, right, battle_seeds(3, shape=(100, 4)), about)
+    hyper = Hyper(hidden=32, cca_hidden=16, steps=3000, eval_every=3000, gamma=0.9, polyak=0.05)
+    trained = train(data, "omac", hyper, [0], progress=False)
+    scores = evaluate("toy:line", trained.nets.pi, [trained.snapshots[-1]["policy"]], battle_seeds(4, shape=(1, 100)))
+    assert scores.win.mean() == 1.0 and scores.returns.mean() > data.returns.mean()
+    first = torch.from_numpy(data.start[:-1])[None]
+    with torch.no_grad():
+        v_tot = omac.factorize(trained.nets, Replay(data, hyper).at(first))[4][0].numpy()
+    best = optimum(data.obs[data.start[:-1] + np.arange(len(data))][:, :, : LENGTH + 1].argmax(-1), 0.9)
+    assert abs(v_tot.mean() - best.mean()) < 1.5 and np.corrcoef(v_tot, best)[0, 1] > 0.9

@@ -1,0 +1,124 @@
+"""The seed axis and determinism: seeds never meet, runs repeat, interrupted runs end as uninterrupted ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from omac import training
+from omac.algorithms import REGISTRY
+from omac.networks import AgentMLP, generators
+from omac.training import Diverged, clip_per_seed, train
+
+
+def final(trained):
+    return trained.snapshots[-1]["policy"]
+
+
+@pytest.mark.parametrize("algorithm", sorted(REGISTRY))
+def test_seed_3_in_a_stack_of_five_equals_seed_3_alone(algorithm, toy, small):
+    five, one = train(toy, algorithm, small, [0, 1, 2, 3, 4], progress=False), train(toy, algorithm, small, [3], progress=False)
+    for k, x in final(one).items():
+        torch.testing.assert_close(final(five)[k][3:4], x, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(final(five)[k][2:3], x)
+
+
+@pytest.mark.parametrize("algorithm", sorted(REGISTRY))
+def test_the_same_seeds_give_the_same_bytes(algorithm, toy, small):
+    a, b = (train(toy, algorithm, small, [0, 1], progress=False) for _ in range(2))
+    assert all(torch.equal(x, final(b)[k]) for k, x in final(a).items()) and a.log == b.log
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("schedule", ["joint", "sequential"])
+@pytest.mark.parametrize("at", [25, 39])
+def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, schedule, toy, small, tmp_path, monkeypatch):
+    hyper = replace(small, schedule=schedule)
+    whole = train(toy, "omac", hyper, [0, 1], progress=False)
+    step, seen = training._Run.step, []
+
+    def dying(self, n, phase):
+        seen.append(n)
+        if n == at and seen.count(n) == 1:
+            raise Killed
+        step(self, n, phase)
+
+    monkeypatch.setattr(training._Run, "step", dying)
+    path = tmp_path / "run.pt"
+    with pytest.raises(Killed):
+        train(toy, "omac", hyper, [0, 1], path, progress=False)
+    resumed = train(toy, "omac", hyper, [0, 1], path, progress=False)
+    assert seen.count(5) == 1 and seen.count(at) == 2      # what the checkpoint held was not done again
+    assert all(torch.equal(x, final(resumed)[k]) for k, x in final(whole).items())
+    assert resumed.log == whole.log and len(resumed.snapshots) == len(whole.snapshots)
+
+
+def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_used(toy, small, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "run.pt"
+    first = train(toy, "omac", small, [0], path, progress=False)
+    other = train(toy, "omac", replace(small, tau=0.8), [0], path, progress=False)
+    assert "beginning anew" in capsys.readouterr().out
+    assert not torch.equal(next(iter(final(first).values())), next(iter(final(other).values())))
+    monkeypatch.setattr(training._Run, "step", None)
+    again = train(toy, "omac", replace(small, tau=0.8), [0], path, progress=False)
+    assert all(torch.equal(x, final(again)[k]) for k, x in final(other).items())
+
+
+def test_an_unreadable_checkpoint_is_named(toy, small, tmp_path):
+    (tmp_path / "run.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match=r"run\.pt cannot be read .* delete it"):
+        train(toy, "omac", small, [0], tmp_path / "run.pt", progress=False)
+
+
+def test_gradients_are_clipped_per_seed():
+    p = torch.nn.Parameter(torch.zeros(3, 4, 5))
+    q = torch.nn.Parameter(torch.zeros(3, 1, 5))
+    p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
+    p.grad[1] *= 0.001
+    q.grad[1] *= 0.001
+    norms = clip_per_seed([p, q], 1.0)
+    np.testing.assert_allclose(norms, [5, 0.005, 5], rtol=1e-5)
+    after = (p.grad.flatten(1).square().sum(1) + q.grad.flatten(1).square().sum(1)).sqrt()
+    np.testing.assert_allclose(after, [1, 0.005, 1], rtol=1e-4)
+
+
+def test_a_nan_in_one_seed_leaves_the_others_untouched():
+    net = AgentMLP(generators([0, 1]), 2, 3, 8, 2)
+    x = torch.randn(2, 4, 2, 3)
+    clean = net(x)[1]
+    with torch.no_grad():
+        net.first.weight[0] = float("nan")
+    out = net(x)
+    assert out[0].isnan().all() and torch.equal(out[1], clean)
+    out.square().sum((1, 2, 3)).sum().backward()
+    norms = clip_per_seed(list(net.parameters()), 1.0)
+    assert norms[0].isnan() and norms[1].isfinite()
+    assert all(p.grad[1].isfinite().all() for p in net.parameters())
+
+
+def test_a_loss_that_is_not_finite_stops_the_cell_and_names_seed_step_and_loss(toy, small, tmp_path):
+    reward = toy.reward.copy()
+    reward[:] = 3e38
+    with pytest.raises(Diverged, match="seed 5, step 0: L_Q is inf"):
+        train(replace(toy, reward=reward), "omac", small, [5], tmp_path / "x.pt", progress=False)
+    assert not (tmp_path / "x.pt").exists()
+
+
+def test_seeds_differ_in_initialisation_and_batches(toy, small):
+    from omac.replay import Replay
+    net = AgentMLP(generators([0, 1, 0]), 2, 3, 8, 2)
+    assert torch.equal(net.first.weight[0], net.first.weight[2]) and not torch.equal(net.first.weight[0], net.first.weight[1])
+    batch = Replay(toy, small).draw([0, 1, 0], 3)
+    assert torch.equal(batch.o[0], batch.o[2]) and not torch.equal(batch.o[0], batch.o[1])
+
+
+def test_the_agent_id_as_a_bias_equals_a_concatenated_one_hot():
+    net = AgentMLP(generators([0]), 3, 5, 8, 2)
+    x = torch.randn(1, 7, 3, 5)
+    weight = torch.cat([net.first.weight, net.agent], 1)[0]
+    h = (torch.cat([x, torch.eye(3).expand(1, 7, 3, 3)], -1) @ weight + net.first.bias[0, 0]).relu()
+    torch.testing.assert_close(net(x), net.rest(h.view(1, 21, -1)).view(1, 7, 3, 2))
