@@ -85,16 +85,7 @@ class Episodes:
 
     def save(self, path):
         """Check, then write atomically; the same episodes give the same bytes. Returns the file's sha256."""
-        check({k: getattr(self, k) for k in FIELDS}, self.about, shown(path))
-        with atomic(path) as part:
-            with h5py.File(part, "w", libver=("v110", "v110")) as f:
-                for name in FIELDS:
-                    x = getattr(self, name)
-                    f.create_dataset(name, data=x, chunks=(min(CHUNK, len(x)), *x.shape[1:]), compression="gzip", compression_opts=1, shuffle=True)
-                for key in sorted(self.about):
-                    f.attrs[key] = json.dumps(self.about[key], sort_keys=True)
-            digest = sha256(part)
-        return digest
+        return write(path, [self])
 
     @classmethod
     def load(cls, path):
@@ -120,18 +111,30 @@ class Episodes:
         check(arrays, about, name)
         return cls(**arrays, about=about)
 
-    @classmethod
-    def concat(cls, parts):
-        """One container from several of the same map; `about` of the first. Empties `parts`, a list, as it goes: data sets are large."""
-        about, start = parts[0].about, np.concatenate([[0], np.cumsum(np.concatenate([p.lengths for p in parts]))])
-        columns = [{k: getattr(p, k) for k in FIELDS if k != "start"} for p in parts]
-        parts.clear()
-        joined = {k: np.concatenate([c.pop(k) for c in columns]) for k in FIELDS if k != "start"}
-        return cls(**joined, start=start, about=about)
 
-    def numbered(self):
-        """The same episodes with id = their place."""
-        return replace(self, id=np.arange(len(self)))
+def write(path, parts):
+    """Write Episodes one after another into one file, atomically; only one part need be in memory at a time.
+
+    parts: an iterable of Episodes of the same map; `id` becomes the place in the file unless they are a sample.
+    The attributes are the first part's. Returns the file's sha256. Raises DataError before anything is in place.
+    """
+    steps = episodes = 0
+    with atomic(path) as part_path:
+        with h5py.File(part_path, "w", libver=("v110", "v110")) as f:
+            for part in parts:
+                if "sample_of" not in part.about:
+                    part = replace(part, id=np.arange(episodes, episodes + len(part)))
+                check({k: getattr(part, k) for k in FIELDS}, part.about, shown(path))
+                for name in FIELDS:
+                    x = part.start[1:] + steps if name == "start" and episodes else getattr(part, name)
+                    if not episodes:
+                        f.create_dataset(name, dtype=x.dtype, shape=(0, *x.shape[1:]), maxshape=(None, *x.shape[1:]),
+                                         chunks=(CHUNK, *x.shape[1:]), compression="gzip", compression_opts=1, shuffle=True)
+                        f.attrs.update({k: json.dumps(part.about[k], sort_keys=True) for k in sorted(part.about)})
+                    f[name].resize(len(f[name]) + len(x), axis=0)
+                    f[name][len(f[name]) - len(x):] = x
+                steps, episodes = steps + len(part.reward), episodes + len(part)
+        return sha256(part_path)
 
 
 def subsample(episodes, count, seed, parent_sha256):

@@ -8,7 +8,7 @@ import pytest
 
 from omac.__main__ import main
 from omac.checks import FIELDS, DataError
-from omac.episodes import Episodes, sha256, subsample
+from omac.episodes import Episodes, sha256, subsample, write
 
 
 @pytest.fixture
@@ -86,6 +86,11 @@ def spoil(path, name, change):
 def put(x, at, value):
     x[at] = value
     return x
+
+
+def test_parts_written_one_after_another_equal_the_whole(toy, file, tmp_path):
+    parts = (toy.select(np.arange(lo, lo + 100)) for lo in (0, 100, 200))
+    assert write(tmp_path / "parts.h5", parts) == sha256(file)
 
 
 def unavailable(path):

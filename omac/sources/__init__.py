@@ -1,6 +1,7 @@
 """Foreign data -> Episodes, one file a source; `pull` is the one way in."""
 
 from omac import paths
+from omac.episodes import write
 
 
 def raw_path(source, map_name, level, folder=paths.RAW):
@@ -14,4 +15,4 @@ def pull(source, map_name, level, episodes, seed, folder=paths.RAW):
         raise ValueError(f"unknown source {source!r}; there is smax (embedded, rolled out on this machine)")
     from omac.sources import smax
     path = raw_path(source, map_name, level, folder)
-    return path, smax.roll_out(map_name, level, episodes, seed).save(path)
+    return path, write(path, smax.roll_out(map_name, level, episodes, seed))
