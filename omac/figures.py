@@ -11,7 +11,7 @@ from omac.paths import atomic
 COLOURS = {"omac": "#0072B2", "bc": "#E69F00", "data": "#555555"}  # Okabe-Ito, safe for colour-blind readers
 LABELS = {"omac": "OMAC", "bc": "BC", "data": "data set"}
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False,
-         "figure.dpi": 110, "savefig.dpi": 160, "svg.hashsalt": "omac"}
+         "figure.dpi": 110, "savefig.dpi": 130, "svg.hashsalt": "omac"}
 
 
 def _figure(width, height, columns=1):
@@ -39,7 +39,7 @@ def scores(rows, title):
             ax.fill_between(x, mean - std, mean + std, color=COLOURS.get(algorithm), alpha=0.18, lw=0)
         ax.axhline(rows.loc[rows["kind"] == "data", column].mean(), color=COLOURS["data"], ls="--", lw=1, label="data set")
         ax.set(xlabel="gradient steps", ylabel=label)
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="best")
     evals = rows[rows["kind"] == "eval"]
     figure.suptitle(f"{title}: {evals['seed'].nunique()} seeds, {int(evals['episodes'].iloc[0])} battles a point, band ± 1 std", fontsize=9)
     return figure
@@ -96,29 +96,36 @@ def behaviour(curve, snapshots, title):
     return figure
 
 
-def replay(data, episode, path, title, size=32):
+def replay(data, episode, path, title):
     """An animated battle, drawn from the states and actions of one episode of a SMAX data set; saved as GIF at 8 steps a second.
 
     Blue discs are ours, orange ones the enemy; a disc's fill is its health, a line is an attack, a cross a death.
     """
     n, allies = data.spec.state // 12, data.spec.n
     first, last = data.start[episode] + episode, data.start[episode + 1] + episode
-    frames = []
-    seen = None
+    frames, seen = [], None
+    moved = data.state[first:last + 1, : n * 10].reshape(-1, n, 10)
+    where = moved[..., 1:3][moved[..., 0] > 0]      # the part of the field that the battle takes place on
+    middle, half = (where.min(0) + where.max(0)) / 2, (where.max(0) - where.min(0)).max() / 2 + 1.5
+    box = np.stack([middle - half, middle + half], 1)
+    outcome = "won" if data.win[episode] else "time limit" if data.truncated[data.start[episode + 1] - 1] else "lost"
     for t, row in enumerate(range(first, last + 1)):
         unit = data.state[row, : n * 10].reshape(n, 10)
         alive = unit[:, 0] > 0
         seen = unit[:, 1:3].copy() if seen is None else np.where(alive[:, None], unit[:, 1:3], seen)
         action = data.action[row - episode] if row < last else np.zeros(allies, int)
-        frames.append(_frame(seen, unit[:, 0], alive, action, allies, f"{title}\nstep {t}, return {data.reward[data.start[episode]:row - episode].sum():.1f}", size))
+        total = data.reward[data.start[episode]:row - episode].sum()
+        caption = f"{title}\nstep {t}, return {total:.1f}{', ' + outcome if row == last else ''}"
+        frames.append(_frame(seen, unit[:, 0], alive, action, allies, caption, box))
     palette = frames[0].quantize(48)
-    frames = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames] + [frames[-1].quantize(palette=palette, dither=Image.Dither.NONE)] * 8
+    frames = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+    frames += frames[-1:] * 8                        # rest on the outcome for a second
     with atomic(path) as part:
         frames[0].save(part, format="GIF", save_all=True, append_images=frames[1:], duration=125, loop=0, optimize=True)
     return path
 
 
-def _frame(at, health, alive, action, allies, title, size):
+def _frame(at, health, alive, action, allies, title, box):
     with mpl.rc_context({**STYLE, "figure.dpi": 80}):
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
         ax = figure.subplots()
@@ -130,8 +137,10 @@ def _frame(at, health, alive, action, allies, title, size):
         ax.scatter(*x[living].T, s=90, facecolors="white", edgecolors=colour, lw=1.5, zorder=2)
         ax.scatter(*x[living].T, s=90 * h[living], color=colour, lw=0, zorder=3)
         ax.scatter(*x[~living].T, s=25, marker="x", color=colour, alpha=0.5, lw=1, zorder=1)
-    ax.set(xlim=(0, 32), ylim=(0, size), xticks=[], yticks=[], aspect="equal")
+    ax.set(xlim=box[0], ylim=box[1], xticks=[], yticks=[], aspect="equal")
+    ax.spines[:].set_visible(True)
     ax.set_title(title, fontsize=9)
     ax.grid(False)
-    FigureCanvasAgg(figure).draw()
-    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])

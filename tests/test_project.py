@@ -1,0 +1,117 @@
+"""The project keeps its own promises: set-up in step, code export, notebooks, README."""
+
+import ast
+import json
+import re
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from omac import code
+from omac.paths import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = {m[1].lower().replace("_", "-"): m[2] for m in re.finditer(r"^([\w.-]+)==([\w.]+)$", (ROOT / "requirements.txt").read_text(), re.M)}
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_the_lock_satisfies_pyproject_and_names_no_platform():
+    for line in PROJECT["dependencies"]:
+        need = Requirement(line)
+        assert need.specifier.contains(LOCK[need.name]), f"{line} against {LOCK[need.name]}: run `make lock`"
+    assert not re.search(r"nvidia|\+cpu|file:|https?:", (ROOT / "requirements.txt").read_text())
+
+
+def test_environment_yml_is_python_pip_and_those_two():
+    env = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, files = env["dependencies"]
+    assert pip == "pip" and files == {"pip": ["-r requirements.txt", "-e ."]}
+    from packaging.specifiers import SpecifierSet
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python=") + ".0")
+
+
+def test_smac_comes_from_its_git_repository_and_only_as_an_extra():
+    assert not any(Requirement(d).name == "smac" for d in PROJECT["dependencies"]) and "smac" not in LOCK
+    assert Requirement(PROJECT["optional-dependencies"]["smac"][0]).url == "git+https://github.com/oxwhirl/smac.git"
+
+
+def test_every_module_a_cell_runs_through_is_watched_by_dvc():
+    """Whatever 03_train imports of omac, directly or not, is in the code export, but for what only shows, names or checks."""
+    listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["code"]["foreach"]["omac"].split()
+    silent = {"omac/figures.py", "omac/results.py", "omac/paths.py", "omac/checks.py", "omac/config.py", "omac/code.py", "omac/levels.py",
+              "omac/sources/__init__.py", "omac/sources/smax.py", "omac/__init__.py", "omac/algorithms/__init__.py", "omac/algorithms/bc.py",
+              "omac/envs/toy.py", "omac/envs/smac.py"}
+    reached, todo = set(), ["omac/study.py", "omac/envs/smax.py"]
+    while todo:
+        name = todo.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "omac":
+                for path in (node.module, *(f"{node.module}.{a.name}" for a in node.names)):
+                    base = path.replace(".", "/")
+                    todo += [f for f in (f"{base}.py", f"{base}/__init__.py") if (ROOT / f).exists()]
+    assert reached - silent <= set(listed)
+    assert set(listed) - {"notebooks/03_train.ipynb"} <= reached
+
+
+def test_comments_docstrings_layout_and_outputs_do_not_change_the_code_export(tmp_path):
+    a, b, c = tmp_path / "a.py", tmp_path / "b.py", tmp_path / "c.py"
+    a.write_text('"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1  # why\n')
+    b.write_text("def f( x ):\n\n    return (x\n        + 1)\n")
+    c.write_text("def f(x):\n    return x + 2\n")
+    assert code.source(a).strip() == code.source(b).strip() != code.source(c).strip()
+    notebook = json.loads((ROOT / "notebooks" / "03_train.ipynb").read_text())
+    before = code.source(ROOT / "notebooks" / "03_train.ipynb")
+    for cell in notebook["cells"]:
+        cell["metadata"], cell["outputs"] = {}, []
+    (tmp_path / "n.ipynb").write_text(json.dumps(notebook))
+    assert code.source(tmp_path / "n.ipynb") == before
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_executed_small_and_in_shape(path):
+    notebook = json.loads(path.read_text())
+    cells = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert notebook["cells"][0]["source"][0].startswith("# ") and "two changes to try" in "".join(notebook["cells"][-1]["source"]).lower()
+    assert [c["execution_count"] for c in cells] == list(range(1, len(cells) + 1))
+    assert [c["metadata"].get("tags") for c in cells].count(["parameters"]) == 1
+    assert path.stat().st_size < 500_000 and notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert not {"widgets", "papermill"} & set(notebook["metadata"]) and not any("execution" in c["metadata"] for c in cells)
+    text = path.read_text()
+    assert str(ROOT) not in text and "Warning" not in text and all(len(c["source"]) <= 20 for c in cells)
+
+
+def test_the_readmes_equation_table_ticks_only_tests_that_exist():
+    readme = (ROOT / "README.md").read_text()
+    functions = {n.name for f in (ROOT / "tests").glob("test_*.py") for n in ast.walk(ast.parse(f.read_text())) if isinstance(n, ast.FunctionDef)}
+    ticked = re.findall(r"^\|.*✓.*`(test_\w+)`", readme, re.M)
+    assert len(ticked) >= 10
+    missing = set(re.findall(r"`(test_\w+)`", readme)) - functions
+    assert not missing
+    for name in ("Eq. 1", "Eq. 2", "Eq. 3", "Eq. 5", "Eq. 6", "Eq. 8", "Algorithm 1"):
+        assert re.search(rf"^\| {re.escape(name)}.*✓", readme, re.M), name
+
+
+def test_the_register_has_every_open_point_and_switches_that_exist():
+    from dataclasses import fields
+
+    from omac.config import Hyper
+    rows = re.findall(r"^\| (\d+) \|.*\|([^|]*)\|$", (ROOT / "README.md").read_text(), re.M)
+    assert [int(n) for n, _ in rows] == list(range(1, 21))
+    known = {f.name for f in fields(Hyper)}
+    assert {name for _, cell in rows for name in re.findall(r"`(\w+)`", cell)} <= known
+
+
+def test_the_top_level_is_the_prescribed_one():
+    import subprocess
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    if not tracked:
+        pytest.skip("not a git checkout")
+    top = {t.split("/")[0] for t in tracked}
+    assert {"notebooks", "omac", "data", "figures", "dvc.yaml", "environment.yml", "README.md"} <= top
+    assert top <= {"notebooks", "omac", "data", "figures", "dvc.yaml", "environment.yml", "README.md", "params.yaml", "dvc.lock", "pyproject.toml",
+                   "requirements.txt", "Makefile", "conftest.py", "tests", "benchmarks", "LICENSE", "CITATION.cff", ".ci", ".dvc", ".dvcignore", ".gitignore"}
