@@ -10,14 +10,16 @@ from omac.paths import shown
 
 
 def facts(data):
-    """The numbers of a card, {name: value}, of Episodes that loading has already checked."""
-    r, row = data.returns, data.rows()[1]
-    dead = data.avail[row].sum(-1) == 1
+    """The numbers of a card, {name: value}, of Episodes."""
+    r, avail = data.returns, data.avail[data.rows()[1]]
+    dead = avail.sum(-1) == 1
+    taken = np.take_along_axis(avail, data.action[..., None].astype(np.int64), 2)
+    starts = (data.start + np.arange(len(data) + 1))[1:-1]
     return {"episodes": len(data), "transitions": len(data.reward), "return mean": float(r.mean()), "return std": float(r.std()),
             "return min": float(r.min()), "return max": float(r.max()), "win rate": float(data.win.mean()),
             "length mean": float(data.lengths.mean()), "length max": int(data.lengths.max()), "time limits": int(data.truncated.sum()),
-            "dead agent-steps": float(dead.mean()), "actions taken that were not available": 0,
-            "identical episodes": len(data) - len({hashlib.sha256(e).digest() for e in np.split(data.obs, (data.start + np.arange(len(data) + 1))[1:-1])})}
+            "dead agent-steps": float(dead.mean()), "actions taken that were not available": int((~taken).sum()),
+            "identical episodes": len(data) - len({hashlib.sha256(e).digest() for e in np.split(data.obs, starts)})}
 
 
 def policies(data):

@@ -5,7 +5,6 @@ import pandas as pd
 from omac.paths import ROOT
 from omac.study import KEYS, write
 
-CELL = ["env", "map", "level", "ratio", "algorithm", "variant", "profile"]
 NAMES = {"data": "data", "bc": "BC", "omac": "OMAC"}
 
 
@@ -39,9 +38,8 @@ def final_table(rows):
     return table
 
 
-def curves(rows):
-    """Learning curves: mean and std over seeds of each snapshot's return and win rate, by data set, algorithm and step."""
-    shown = rows[rows["kind"] == "eval"]
-    table = shown.groupby([*CELL, "step"])[["return_mean", "win_rate"]].agg(["mean", lambda x: x.std(ddof=0)])
-    table.columns = [f"{a}_{'mean' if b == 'mean' else 'std'}" for a, b in table.columns]
-    return table.reset_index()
+def markdown(rows):
+    """`final_table` as the lines of a Markdown table, for the README."""
+    table = final_table(rows)[["map", "level", "algorithm", "return", "win rate", "seeds"]]
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [table.columns, *table.to_numpy().tolist()]]
+    return "\n".join([lines[0], "|" + "---|" * len(table.columns), *lines[1:]])

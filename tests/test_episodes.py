@@ -163,3 +163,10 @@ def test_the_card_counts_what_is_in_the_file(toy, file, capsys):
     for words in ("episodes                               300", f"transitions                            {len(toy.reward)}",
                   f"{toy.returns.mean():.4g}", f"{toy.win.mean():.4g}", f"dead agent-steps                       {dead:.4g}", "random"):
         assert words in card
+    from omac.cards import facts
+    spoiled = toy.avail.copy()
+    spoiled[0, 0, toy.action[0, 0]] = False
+    assert facts(toy)["actions taken that were not available"] == 0
+    assert facts(replace(toy, avail=spoiled))["actions taken that were not available"] == 1
+    twice = facts(toy.select([0, 1, 1, 2]))
+    assert twice["identical episodes"] >= 1
