@@ -3,14 +3,13 @@ PYTHON ?= python3.11
 JOBS   ?= 2
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
-RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0
+RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
 .PHONY: quick test repro behaviour setup lock clean
 
 quick: setup          ## the whole story on one map in about ten minutes
 	@mkdir -p build
-	$(RUN) OMAC_PROFILE=quick papermill --no-progress-bar --log-output notebooks/00_quickstart.ipynb build/00_quickstart.ipynb --cwd notebooks 2>build/quick.log \
-	  || { tail -n 40 build/quick.log; exit 1; }
+	$(RUN) OMAC_PROFILE=quick papermill notebooks/00_quickstart.ipynb build/00_quickstart.ipynb --cwd notebooks
 	@$(RUN) python -m omac table data/quick/results.csv
 
 test: setup           ## every test, then every notebook
@@ -26,6 +25,7 @@ setup: $(VENV)/.ready
 
 # torch first and by itself: the CPU build that is already there then satisfies the lock. uv installs the rest quickly.
 $(VENV)/.ready: requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: install Python 3.11, or name it: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q "$$(grep '^torch==' requirements.txt)" uv
 	$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python -r requirements.txt -e .

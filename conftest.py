@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")     # kernels inherit the environment
+os.environ.setdefault("OMAC_PROGRESS", "0")       # no bars in compared outputs
 os.environ.setdefault("OMAC_PROFILE", "smoke")    # notebooks under test take the profile that only proves that they run
 
 

@@ -7,6 +7,13 @@ import sys
 from pathlib import Path
 
 
+def positive(text):
+    """A whole number above 0, for argparse."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def main(argv=None):
     """Parse, run, return the exit code; bad input ends in one line on stderr and code 1."""
     parser = argparse.ArgumentParser(prog="python -m omac", description="The OMAC companion.")
@@ -19,10 +26,10 @@ def main(argv=None):
         sub.set_defaults(run=run)
 
     seed = (["--seeds"], {"type": int, "nargs": "+", "default": [0, 1], "help": "training seeds, one process each"})
-    steps = (["--battle-steps"], {"type": int, "default": None, "help": "length of the training"})
+    steps = (["--battle-steps"], {"type": positive, "default": None, "help": "length of the training"})
     command("behaviour", behaviour, "train MAPPO on a SMAX map and keep the snapshots that the levels use", (["map"], {}), seed, steps)
     command("pull", pull, "make one raw data set", (["source"], {}), (["map"], {}), (["level"], {}),
-            (["--episodes"], {"type": int, "default": None, "help": "default: params.yaml"}))
+            (["--episodes"], {"type": positive, "default": None, "help": "default: params.yaml"}))
     command("subsample", subsample, "draw a seeded sample of a raw data set", (["dataset"], {"help": "<source>-<map>-<level>-<ratio>"}))
     command("card", card, "print a data card", (["file"], {"type": Path}))
     command("check", check, "say in one line what is wrong with a file", (["file"], {"type": Path}))
@@ -32,7 +39,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         return args.run(args) or 0
-    except (ValueError, FileNotFoundError, RuntimeError) as e:
+    except (ValueError, OSError, RuntimeError) as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
 
@@ -45,11 +52,12 @@ def behaviour(args):
     torch.set_num_threads(1)
     if len(args.seeds) == 1:
         behaviour.train(f"smax:{args.map}", args.seeds[0], settings)
+        print("one seed is trained; levels need two: run this with all seeds, which takes finished ones from their checkpoints")
         return 0
     env = {**os.environ, "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
     length = ["--battle-steps", str(settings.battle_steps)]
     workers = [subprocess.Popen([sys.executable, "-m", "omac", "behaviour", args.map, "--seeds", str(s), *length], env=env) for s in args.seeds]
-    if any([w.wait() for w in workers]):
+    if sum(w.wait() != 0 for w in workers):
         raise RuntimeError("a training did not end well (see above); the same command resumes it from its last checkpoint")
     points = [behaviour.train(f"smax:{args.map}", s, settings) for s in args.seeds]
     behaviour.save_curve(f"smax:{args.map}", points)
@@ -79,9 +87,13 @@ def card(args):
 
 
 def check(args):
+    from omac.envs import make
     from omac.episodes import Episodes
     from omac.paths import shown
     data = Episodes.load(args.file)
+    there = make(f"{data.spec.env}:{data.spec.map}", 1).spec
+    if there != data.spec:
+        raise ValueError(f"{shown(args.file)}: sizes: {data.spec}, but the simulator is {there} (likely cause: another version of the simulator)")
     print(f"{shown(args.file)}: {len(data)} episodes, all checks passed")
 
 
@@ -91,17 +103,22 @@ def code(args):
 
 
 def results(args):
+    import pandas as pd
+
+    from omac.config import load_params
     from omac.paths import ROOT, shown
-    from omac.results import gather
-    path, cells = gather(ROOT / "data" / "results")
-    print(f"{shown(path)}: {cells} cells")
+    from omac.results import cells, gather, markdown
+    names = cells(load_params())
+    path, absent = gather(ROOT / "data" / "results", names=names)
+    print(f"{shown(path)}: {len(names) - len(absent)} of {len(names)} cells" + "".join(f"\n  not yet run: {name}" for name in absent))
+    print(markdown(pd.read_csv(path)))
 
 
 def table(args):
     import pandas as pd
 
-    from omac.results import final_table
-    print(final_table(pd.read_csv(args.file)).to_string(index=False))
+    from omac.results import final_table, short
+    print(short(final_table(pd.read_csv(args.file))).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
 """MAPPO, which makes the behaviour policies as the paper's data source did: shared actor on o_i and id, critic on the state."""
 
 import csv
+import hashlib
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from omac import code
 from omac.envs import make
 from omac.evaluation import Stack, battle_seeds, rollout
 from omac.networks import MLP, AgentMLP, generators
 from omac.paths import BEHAVIOUR, BUILD, atomic, shown
 from omac.policy import MASKED
+from omac.progress import bar
+from omac.training import read_checkpoint
 
+MAKERS = ("behaviour", "networks", "evaluation", "episodes", "envs/smax")  # code that a checkpoint belongs to
 UNIT = 10.0  # rewards are divided by this, as in SMAX: a win returns 2
 
 
@@ -41,7 +45,8 @@ def train(env, seed, settings=None, folder=BUILD / "behaviour", progress=True):
     """Train one seed to the end, or on from its last checkpoint; returns its final checkpoint (a dict of tensors).
 
     env "smax:<map>". The checkpoint holds `kept`: the snapshots taken along the way, each with the mean return of
-    the battles that it fought itself, actions sampled. The learning curve goes to data/behaviour/.
+    the battles that it fought itself, actions sampled. Raises ValueError for a damaged checkpoint, or one of other
+    settings or code.
     """
     settings = settings or Mappo()
     battle = make(env, settings.slots)
@@ -53,15 +58,19 @@ def train(env, seed, settings=None, folder=BUILD / "behaviour", progress=True):
         actor.rest.layers[-1].weight.mul_(0.01)  # begin close to the uniform policy
     adam = torch.optim.Adam([*actor.parameters(), *critic.parameters()], settings.lr, eps=1e-5)
     path = folder / f"{spec.env}-{spec.map}-{seed}.pt"
-    point = {"steps": 0, "update": 0, "settings": asdict(settings), "kept": [], "curve": []}
+    digest = hashlib.sha256(code.text(MAKERS).encode()).hexdigest()
+    point = {"steps": 0, "update": 0, "settings": asdict(settings), "code": digest, "kept": [], "curve": []}
     if path.exists():
-        point = torch.load(path, weights_only=True)
-        if point["settings"] != asdict(settings):
-            raise ValueError(f"{shown(path)} was trained with {point['settings']}, now asked for {asdict(settings)}: delete it to begin anew")
+        begun = read_checkpoint(path)
+        if begun["settings"] != asdict(settings):
+            raise ValueError(f"{shown(path)} was trained with {begun['settings']}, now asked for {asdict(settings)}: delete it to begin anew")
+        if begun.get("code") != digest:
+            raise ValueError(f"{shown(path)} was trained by other code than this: delete it to begin anew")
+        point = begun
         for module, name in ((actor, "actor"), (critic, "critic"), (adam, "adam")):
             module.load_state_dict(point[name])
     act = Stack(actor, 1, spec.horizon, sample=True)
-    bar = tqdm(total=settings.battle_steps, initial=point["steps"], desc=f"MAPPO {spec.map} seed {seed}", unit="step", disable=None if progress else True)
+    shown_bar = bar(f"MAPPO {spec.map} seed {seed}" if progress else None, settings.battle_steps, "step", point["steps"])
     while point["steps"] < settings.battle_steps:
         u = point["update"]
         seeds = battle_seeds(seed, u, shape=(settings.slots, settings.turns))
@@ -75,8 +84,8 @@ def train(env, seed, settings=None, folder=BUILD / "behaviour", progress=True):
         losses = _update(actor, critic, adam, data, settings, np.random.default_rng([seed, u]))
         row = {"seed": seed, "update": u, "steps": point["steps"], "return": score, "win_rate": float(data.win.mean()), **losses}
         point["curve"].append(row)
-        bar.update(min(len(data.reward), settings.battle_steps - point["steps"]))
-        bar.set_postfix(**{"return": f"{score:.1f}", "wins": f"{data.win.mean():.0%}"})
+        shown_bar.update(min(len(data.reward), settings.battle_steps - point["steps"]))
+        shown_bar.set_postfix(**{"return": f"{score:.1f}", "wins": f"{data.win.mean():.0%}"})
         point["steps"] += len(data.reward)
         point["update"] += 1
         if point["update"] % 10 == 0 or point["steps"] >= settings.battle_steps:

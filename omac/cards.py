@@ -38,6 +38,7 @@ def text(path):
     about = data.about
     lines = [f"{shown(path)}", f"  {about['env']}:{about['map']}, level {about['level']}, from {about['source']}, seed {about['seed']}"
              + (f", a sample (seed {about['sample_seed']}) of {about['sample_of']} episodes, parent {about['parent_sha256'][:12]}" if "sample_of" in about else ""),
+             *([f"  {about['note']}"] if "note" in about else []),
              f"  agents {data.spec.n}, observation {data.spec.obs}, state {data.spec.state}, actions {data.spec.actions}, horizon {data.spec.horizon}",
              f"  sha256 {sha256(path)}"]
     lines += [f"  {k:38} {v:.4g}" if isinstance(v, float) else f"  {k:38} {v}" for k, v in facts(data).items()]

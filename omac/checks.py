@@ -6,7 +6,7 @@ FIELDS = ("obs", "state", "avail", "action", "reward", "terminated", "truncated"
 KINDS = {"obs": "f", "state": "f", "avail": "b", "action": "i", "reward": "f", "terminated": "b", "truncated": "b",
          "start": "i", "win": "b", "id": "i", "policy": "i"}
 DIMENSIONS = {"obs": 3, "state": 2, "avail": 3, "action": 2}
-ABOUT = ("env", "map", "level", "source", "seed", "versions", "reward_scale", "horizon", "policies")
+ABOUT = ("env", "map", "level", "source", "seed", "versions", "reward_scale", "horizon", "policies", "sizes")
 
 
 class DataError(ValueError):
@@ -57,10 +57,9 @@ def _sizes(x, about):
     agents = {name: x[name].shape[1] for name in ("obs", "avail", "action")}
     if len(set(agents.values())) > 1:
         return "obs", f"{agents} agents", "arrays of different maps, or an observation of another width"
-    if "sizes" in about:
-        found = [*x["obs"].shape[1:], x["state"].shape[1], x["avail"].shape[2]]
-        if found != list(about["sizes"]):
-            return "obs", f"[n, O, S, A] is {found}, the attribute sizes says {about['sizes']}", "data of another observation variant under this map's name"
+    found = [*x["obs"].shape[1:], x["state"].shape[1], x["avail"].shape[2]]
+    if found != list(about["sizes"]):
+        return "obs", f"[n, O, S, A] is {found}, the simulator's sizes are {about['sizes']}", "data of another observation variant under this map's name"
     if np.diff(start).max() > about["horizon"]:
         return "start", f"an episode of {np.diff(start).max()} steps, the horizon is {about['horizon']}", "two episodes joined, or another time limit"
     if x["policy"].min() < 0 or x["policy"].max() >= len(about["policies"]):

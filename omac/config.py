@@ -51,9 +51,12 @@ class Hyper:
                 raise ValueError(f"{f.name} is {value!r}, a {type(value).__name__}; expected {kind.__name__} ({f.metadata['source']})")
             if among and value not in among:
                 raise ValueError(f"{f.name} is {value!r}; choose one of {', '.join(among)} ({f.metadata['source']})")
-        for name in ("steps", "batch_size", "eval_every", "eval_episodes", "final_episodes", "hidden", "cca_hidden", "max_weight"):
+        for name in ("steps", "batch_size", "eval_every", "eval_episodes", "final_episodes", "hidden", "cca_hidden", "max_weight",
+                     "lr_value", "lr_policy", "grad_clip"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if self.beta < 0:
+            raise ValueError(f"beta is {self.beta}; it must not be below 0: 0 clones, larger trusts the values more (Eq. 8)")
         for name, low, high in (("tau", 0, 1), ("gamma", 0, 1.0000001), ("polyak", 0, 1.0000001)):
             if not low < getattr(self, name) < high:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie between {low} and {int(high)}")
@@ -90,14 +93,13 @@ def settings(params, profile, map_name="6h_vs_8z", level="medium", variant="defa
             raise ValueError(f"unknown {kind} {name!r} in params.yaml; there are {', '.join(known)}")
     words = {f.metadata["words"]: f.name for f in fields(Hyper) if f.metadata["words"]}
     table = dict(params["table_2"])
-    low = table.pop("Temperature parameter beta, lower")
-    unknown = set(table) - set(words)
-    if unknown:
-        raise ValueError(f"params.yaml, table_2: unknown {sorted(unknown)}; Table 2 has {sorted(words)}")
+    low = table.pop("Temperature parameter beta, lower", {"value": 0.5, "data sets": []})
+    if set(table) != set(words):
+        raise ValueError(f"params.yaml, table_2: unknown or missing {sorted(set(table) ^ set(words))}; Table 2 has {sorted(words)}")
     hyper = Hyper().change({words[k]: v for k, v in table.items()}, "table_2").change(params["open_points"], "open_points")
     if f"{map_name}-{level}" in low["data sets"]:
         hyper = hyper.change({"beta": low["value"]})
     chosen = dict(params["profiles"][profile])
     seeds = chosen.pop("seeds")
     chosen.pop("data", None)
-    return hyper.change(chosen, f"profile {profile}").change(params["variants"][variant], f"variant {variant}"), seeds
+    return hyper.change(chosen, f"profile {profile}").change(params["variants"][variant] or {}, f"variant {variant}"), seeds

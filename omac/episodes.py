@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -93,16 +94,16 @@ class Episodes:
         name = shown(path)
         try:
             with h5py.File(path, "r") as f:
-                missing = [k for k in FIELDS if k not in f]
+                missing = [k for k in FIELDS if not isinstance(f.get(k), h5py.Dataset)]
                 if missing:
                     raise DataError(name, missing[0], f"not in the file, which has {sorted(f)}", "another layout: pull it through its own source")
                 arrays = {k: f[k][()] for k in FIELDS}
                 about = {k: json.loads(v) for k, v in f.attrs.items()}
-        except FileNotFoundError:
-            raise DataError(name, "file", "does not exist", "not pulled yet: run `python -m omac pull`") from None
-        except (OSError, ValueError, RuntimeError) as e:
-            if isinstance(e, DataError):
-                raise
+        except DataError:
+            raise
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as e:
+            if not Path(path).is_file():
+                raise DataError(name, "file", "does not exist" if not Path(path).exists() else "is a folder", _remedy(path)) from None
             with open(path, "rb") as f:
                 head = f.read(8)
             if head != b"\x89HDF\r\n\x1a\n":
@@ -110,6 +111,16 @@ class Episodes:
             raise DataError(name, "file", str(e).replace("\n", " "), "a truncated or damaged file: delete it and pull it again") from None
         check(arrays, about, name)
         return cls(**arrays, about=about)
+
+
+def _remedy(path):
+    """The command that makes a missing file, from its name."""
+    parts = Path(path).stem.split("-")
+    if len(parts) == 4:
+        return f"not sampled yet: run `python -m omac pull {' '.join(parts[:3])}`, then `python -m omac subsample {Path(path).stem}`"
+    if len(parts) == 3:
+        return f"not pulled yet: run `python -m omac pull {' '.join(parts)}`"
+    return "a misspelt path: data sets are data/raw/<source>-<map>-<level>.h5 and data/episodes/<source>-<map>-<level>-<ratio>.h5"
 
 
 def write(path, parts):
@@ -134,6 +145,8 @@ def write(path, parts):
                     f[name].resize(len(f[name]) + len(x), axis=0)
                     f[name][len(f[name]) - len(x):] = x
                 steps, episodes = steps + len(part.reward), episodes + len(part)
+        if not episodes:
+            raise DataError(shown(path), "start", "no episodes to write", "every episode was filtered out, or none was pulled")
         return sha256(part_path)
 
 

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from omac.envs import Step, View, make
 from omac.episodes import Episodes
 from omac.policy import MASKED
+from omac.progress import bar
 
 SLOTS = 320  # battles side by side: measured to be near the best rate of the simulator
 
@@ -33,7 +33,7 @@ def play(battle, act, seeds, progress=None):
     E, R = seeds.shape
     turn, t, live = np.zeros(E, int), np.zeros(E, int), np.ones(E, bool)
     view = battle.reset(seeds[:, 0])
-    with tqdm(total=E * R, desc=progress, unit="battle", disable=None if progress else True) as bar:
+    with bar(progress, E * R, "battle") as shown_bar:
         while live.any():
             action = act(view.obs, view.avail, seeds[np.arange(E), turn], t)
             after = battle.step(action)
@@ -43,7 +43,7 @@ def play(battle, act, seeds, progress=None):
             turn, t = turn + again, np.where(again, 0, t + (live & ~over))
             live &= ~over | again
             view = battle.reset(seeds[np.arange(E), turn], again) if again.any() else after.view
-            bar.update(int(over.sum()))
+            shown_bar.update(int(over.sum()))
 
 
 class Stack:
@@ -57,8 +57,15 @@ class Stack:
         self.logits, self.policies, self.horizon, self.sample = logits, policies, horizon, sample
         self._noise = None
 
+    @classmethod
+    def of(cls, net, states, horizon, sample=False):
+        """For a policy network and a list of its state dicts of [K,...]: policy j*K + k is seed k of states[j]."""
+        stack = {k: torch.cat([s[k].cpu() for s in states]) for k in states[0]}
+        return cls(lambda x: torch.func.functional_call(net, stack, x), len(next(iter(stack.values()))), horizon, sample)
+
     @torch.no_grad()
     def __call__(self, obs, avail, battle_seed, t):
+        """obs f32 [E,n,O], avail bool [E,n,A], battle_seed uint32 [E], t int [E] -> action int [E,n]."""
         E, n, _ = obs.shape
         x = torch.tensor(obs).view(self.policies, E // self.policies, n, -1)
         logits = self.logits(x).reshape(E, n, -1).numpy()
@@ -77,7 +84,11 @@ class Stack:
 
 
 def battle_seeds(*words, shape):
-    """Battle seeds uint32 of a shape, from whole numbers that name their use: same words, same battles."""
+    """Battle seeds uint32 of a shape, from whole numbers that name their use: same words, same battles.
+
+    First words in use: 1 and 2 evaluation, 3 measuring snapshots, 4 pulling, 9 replays; MAPPO's own battles are
+    (training seed, update), so its training seeds 0 and 1 share none of these.
+    """
     return np.random.SeedSequence(words).generate_state(int(np.prod(shape)), np.uint32).reshape(shape)
 
 
@@ -104,10 +115,11 @@ def rollout(battle, act, seeds, about, policy=None, progress=None):
         win[episode[over]] = f.after.won[e[over]]
     order = {k: np.lexsort(np.concatenate(keep.pop(k)).T[::-1]) for k in ("row", "step")}
     packed = {k: np.concatenate(v)[order["row" if k in View._fields else "step"]] for k, v in keep.items()}
+    spec = battle.spec
     ends = np.flatnonzero(packed["terminated"] | packed["truncated"]) + 1
     return Episodes(**packed, start=np.concatenate([[0], ends]), win=win, id=np.arange(E * R),
                     policy=np.zeros(E * R, np.int32) if policy is None else np.asarray(policy, np.int32),
-                    about={**about, "env": battle.spec.env, "map": battle.spec.map, "horizon": battle.spec.horizon})
+                    about={**about, "env": spec.env, "map": spec.map, "horizon": spec.horizon, "sizes": [spec.n, spec.obs, spec.state, spec.actions]})
 
 
 class Scores(NamedTuple):
@@ -125,10 +137,9 @@ def evaluate(env, net, states, seeds, sample=False, progress=None):
     seed k of states[j]. Greedy unless `sample`. Returns Scores.
     """
     policies, battles = seeds.shape
-    stack = {k: torch.cat([s[k].cpu() for s in states]) for k in states[0]}
     slots = max(d for d in range(1, battles + 1) if battles % d == 0 and (d == 1 or policies * d <= SLOTS))
     battle = make(env, policies * slots)
-    act = Stack(lambda x: torch.func.functional_call(net, stack, x), policies, battle.spec.horizon, sample)
+    act = Stack.of(net, states, battle.spec.horizon, sample)
     seeds = seeds.reshape(policies * slots, battles // slots)
     total, length, win = np.zeros(seeds.shape), np.zeros(seeds.shape, int), np.zeros(seeds.shape, bool)
     for f in play(battle, act, seeds, progress):

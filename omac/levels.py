@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from omac.envs import make
@@ -24,8 +24,14 @@ def path_of(env, map_name, folder=BEHAVIOUR):
 
 
 def cut(returns, first):
-    """The level of each mean return: thirds of the way from the first snapshot's mean return to the best one's."""
+    """The level of each mean return: thirds of the way from the first snapshot's mean return to the best one's.
+
+    returns: list of floats; first: the place of the first snapshot. Returns a list of names. Raises ValueError when
+    nothing was learned, so that there is no way to cut.
+    """
     low, high = returns[first], max(returns)
+    if high <= low:
+        raise ValueError(f"the best of {len(returns)} snapshots returns {high:.2f}, the first one {low:.2f}: nothing was learned, train longer")
     return [LEVELS[int(np.clip((r - low) / (high - low) * 3, 0, 2))] for r in returns]
 
 
@@ -67,9 +73,12 @@ def load(env, map_name, level, folder=BEHAVIOUR):
         raise FileNotFoundError(f"no behaviour policies for {env}:{map_name} ({shown(path)} is missing): run `python -m omac behaviour {map_name}`")
     if level not in LEVELS:
         raise ValueError(f"unknown level {level!r}; there are {', '.join(LEVELS)}")
-    with safe_open(path, "pt") as f:
-        rows = json.loads(f.metadata()["snapshots"])
-        tensors = {k: f.get_tensor(k).float() for k in sorted(f.keys())}
+    try:
+        with safe_open(path, "pt") as f:
+            rows = json.loads(f.metadata()["snapshots"])
+            tensors = {k: f.get_tensor(k).float() for k in sorted(f.keys())}
+    except (SafetensorError, TypeError, KeyError) as e:
+        raise ValueError(f"{shown(path)} cannot be read ({e}): restore it with `git checkout -- {shown(path)}`") from None
     chosen = [i for i, r in enumerate(rows) if r["level"] == level]
     states = [{k: x[i: i + 1] for k, x in tensors.items()} for i in chosen]
     return _actor(make(f"{env}:{map_name}", 1).spec, states[0]), states, [rows[i] for i in chosen]

@@ -5,41 +5,75 @@ import pandas as pd
 from omac.paths import ROOT
 from omac.study import KEYS, write
 
+LEVELS = ["good", "medium", "poor"]
 NAMES = {"data": "data", "bc": "BC", "omac": "OMAC"}
 
 
-def gather(folder, out=ROOT / "data" / "results.csv"):
-    """Join all cells' files of `folder`, in sorted order, into one; returns (path, number of cells).
+def cells(params):
+    """File names of the cells of params.yaml's grid: <data set>-<algorithm>.csv."""
+    g = params["grid"]
+    return [f"smax-{m}-{level}-100-{a}.csv" for m in g["maps"] for level in g["levels"] for a in g["algorithms"]]
 
-    A data set's own row, which each of its cells carries, is kept once. Raises FileNotFoundError when there are none.
+
+def gather(folder, out=ROOT / "data" / "results.csv", names=None):
+    """Join the cells' files of `folder`, in sorted order, into one; returns (path, [names that are not there yet]).
+
+    names: the files that belong to the study, default all that are there. A data set's own row, which each of its
+    cells carries, is kept once. Raises FileNotFoundError when there are none.
     """
-    files = sorted(folder.glob("*.csv"))
+    names = sorted(names or (f.name for f in folder.glob("*.csv")))
+    files = [folder / name for name in names if (folder / name).exists()]
     if not files:
         raise FileNotFoundError(f"no results in {folder}: run `make repro` first")
     rows = pd.concat([pd.read_csv(f) for f in files], ignore_index=True)
     rows = rows[~((rows["kind"] == "data") & rows.duplicated([k for k in KEYS if k != "profile"]))]
     write(rows, out)
-    return out, len(files)
+    return out, [name for name in names if not (folder / name).exists()]
 
 
 def final_table(rows):
-    """One line per data set and algorithm: data, BC, then the others; return and win rate as mean ± std over seeds."""
-    def line(group):
-        data = group["kind"].iloc[0] == "data"
-        spread = {"return": group["return_mean"], "win rate": group["win_rate"]}
-        cells = {k: f"{v.mean():.2f}" + ("" if data else f" ± {v.std(ddof=0):.2f}") for k, v in spread.items()}
-        return pd.Series({**cells, "seeds": "" if data else group["seed"].nunique(), "episodes": int(group["episodes"].sum())})
+    """One line per data set and algorithm: data, BC, then the others; mean ± std over seeds, ddof 0.
 
-    last = rows[rows["kind"].isin(["data", "final"])].copy()
-    last["algorithm"] = pd.Categorical(last["algorithm"], sorted(last["algorithm"].unique(), key=lambda a: (list(NAMES).index(a) if a in NAMES else 9, a)), ordered=True)
+    return, win rate: the last policy's, `final_episodes` battles (the headline); last five, best: return over the
+    snapshots' shorter evaluations (register 19). Raises ValueError for rows without these columns, and when a seed
+    has two final rows: rows of two runs in one file.
+    """
+    missing = {*KEYS, "return_mean", "win_rate", "episodes"} - set(rows)
+    if missing:
+        raise ValueError(f"these are no result rows: the columns {sorted(missing)} are missing")
     keys = ["env", "map", "level", "ratio", "algorithm", "variant"]
-    table = last.fillna({"variant": ""}).groupby(keys, observed=True, sort=True)[["kind", "seed", "episodes", "return_mean", "win_rate"]].apply(line).reset_index()
-    table["algorithm"] = [NAMES.get(a, a) for a in table["algorithm"]]
-    return table
+    rows = rows.assign(variant=rows["variant"].fillna(""), profile=rows["profile"].where(rows["kind"] != "data", ""))
+    last = rows[rows["kind"].isin(["data", "final"])]
+    twice = last[last.duplicated([*keys, "profile", "seed"])]
+    if len(twice):
+        raise ValueError(f"two final rows for {twice.iloc[0][[*keys, 'profile', 'seed']].to_dict()}: rows of two runs in one file")
+    lines = []
+    for values, group in last.groupby([*keys, "profile"], sort=False):
+        cell = dict(zip([*keys, "profile"], values, strict=True))
+        of_cell = rows[(rows[list(cell)] == pd.Series(cell)).all(axis=1) & (rows["kind"] == "eval")].sort_values("step").groupby("seed")["return_mean"]
+        lines.append({**cell, "return": _spread(group["return_mean"]), "win rate": _spread(group["win_rate"]),
+                      "last five": _spread(of_cell.apply(lambda x: x.tail(5).mean())), "best": _spread(of_cell.max()),
+                      "seeds": group["seed"].nunique() or "", "episodes": int(group["episodes"].sum())})
+    order = {name: i for i, name in enumerate(NAMES)}
+    lines.sort(key=lambda x: (x["env"], x["map"], LEVELS.index(x["level"]) if x["level"] in LEVELS else 9, -x["ratio"], order.get(x["algorithm"], 9),
+                              x["algorithm"], x["variant"], x["profile"]))
+    return pd.DataFrame([{**x, "algorithm": NAMES.get(x["algorithm"], x["algorithm"])} for x in lines])
+
+
+def _spread(x):
+    """"mean ± std" over seeds; the mean alone of a single number; nothing of none."""
+    if not len(x):
+        return ""
+    return f"{x.mean():.2f}" + (f" ± {x.std(ddof=0):.2f}" if len(x) > 1 else "")
+
+
+def short(table):
+    """The table without the columns that say the same in every line, for a terminal."""
+    return table[[c for c in table if c in ("algorithm", "return", "win rate") or table[c].nunique() > 1]]
 
 
 def markdown(rows):
     """`final_table` as the lines of a Markdown table, for the README."""
-    table = final_table(rows)[["map", "level", "algorithm", "return", "win rate", "seeds"]]
+    table = final_table(rows)[["map", "level", "algorithm", "return", "win rate", "last five", "best", "seeds"]]
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in [table.columns, *table.to_numpy().tolist()]]
     return "\n".join([lines[0], "|" + "---|" * len(table.columns), *lines[1:]])

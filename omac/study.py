@@ -1,6 +1,9 @@
 """One cell of the study: one algorithm on one data set, all seeds at once, from the file to tidy rows."""
 
 
+import json
+
+import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -34,7 +37,10 @@ def episodes_path(dataset, folder=ROOT / "data"):
 
 
 def draw_sample(dataset, params=None, folder=ROOT / "data"):
-    """Sample a raw data set: `sample_episodes` episodes, or the ratio's share of them (nested), seeded. Returns (path, sha256)."""
+    """Sample a raw data set: `sample_episodes` episodes, or the ratio's share of them (nested), seeded.
+
+    Returns (path, sha256). Raises ValueError for a ratio that the paper does not have, DataError for a bad raw file.
+    """
     source, map_name, level, ratio = split(dataset)
     if ratio not in RATIOS:
         raise ValueError(f"ratio is {ratio} %; the paper has {RATIOS}")
@@ -53,15 +59,26 @@ def home(profile):
 
 
 def ensure(dataset, params=None, folder=ROOT / "data"):
-    """The path of a sampled data set, pulled and sampled first where it is missing."""
-    params = params or load_params()
-    path = episodes_path(dataset, folder)
-    if not path.exists():
-        source, map_name, level, _ = split(dataset)
-        if not sources.raw_path(source, map_name, level, folder / "raw").exists():
-            sources.pull(source, map_name, level, params["data"]["pull_episodes"], params["data"]["seed"], folder / "raw")
+    """The path of a sampled data set, pulled and sampled first where it is missing or made with other numbers than `params` has."""
+    data = (params or load_params())["data"]
+    source, map_name, level, ratio = split(dataset)
+    raw, path = sources.raw_path(source, map_name, level, folder / "raw"), episodes_path(dataset, folder)
+    if not _made_with(raw, data["pull_episodes"], seed=data["seed"]):
+        sources.pull(source, map_name, level, data["pull_episodes"], data["seed"], folder / "raw")
+    if not _made_with(path, data["sample_episodes"] * ratio // 100, sample_seed=data["seed"], parent_sha256=sha256(raw)):
         draw_sample(dataset, params, folder)
     return path
+
+
+def _made_with(path, episodes, **about):
+    """Whether a readable file is there, with so many episodes and these attributes."""
+    if not path.exists():
+        return False
+    try:
+        with h5py.File(path, "r") as f:
+            return len(f["win"]) == episodes and all(json.loads(f.attrs.get(k, "null")) == v for k, v in about.items())
+    except (OSError, KeyError, ValueError):
+        return False
 
 
 def run_cell(dataset, algorithm, variant="default", profile="laptop", out=None, device="auto", params=None, folder=ROOT / "data", progress=True):
@@ -77,6 +94,8 @@ def run_cell(dataset, algorithm, variant="default", profile="laptop", out=None, 
     torch.set_num_threads(params["threads"])
     path = episodes_path(dataset, folder)
     data = Episodes.load(path)
+    if (data.about["map"], data.about["level"]) != (map_name, level):
+        raise ValueError(f"{shown(path)} holds {data.about['map']} {data.about['level']}, its name says {map_name} {level}: it was renamed or copied")
     env = f"{data.spec.env}:{data.spec.map}"
     there = make(env, 1).spec
     if there != data.spec:
@@ -94,13 +113,16 @@ def run_cell(dataset, algorithm, variant="default", profile="laptop", out=None, 
 
 
 def score(trained, env, hyper, seeds, progress=None):
-    """Rows of a trained cell: all snapshots of all seeds in one simulator call, then the last ones for longer."""
-    rows = []
-    net = trained.nets.pi.cpu()
+    """Rows, a list of dicts, of a trained cell: all snapshots of all seeds in one simulator call, then the last ones for longer.
+
+    What a sequential run logged before there was a policy comes first, as kind "value".
+    """
+    log = [dict(r) for r in trained.log]
+    rows = [{**r, "kind": "value"} for r in log if r.pop("phase") == "value"]
+    logged = {(r["seed"], r["step"]): r for r in log[len(rows):]}
     for kind, snapshots, episodes in (("eval", trained.snapshots, hyper.eval_episodes), ("final", trained.snapshots[-1:], hyper.final_episodes)):
         fought = np.stack([battle_seeds(EVALUATION[kind], seed, s["step"], shape=(episodes,)) for s in snapshots for seed in seeds])
-        got = evaluate(env, net, [s["policy"] for s in snapshots], fought, progress=progress and f"{kind} {progress}")
-        logged = {(r["seed"], r["step"]): r for r in trained.log}
+        got = evaluate(env, trained.nets.pi, [s["policy"] for s in snapshots], fought, progress=progress and f"{kind} {progress}")
         for p in range(len(fought)):
             step, seed = snapshots[p // len(seeds)]["step"], seeds[p % len(seeds)]
             rows.append({**logged[seed, step], "kind": kind, "episodes": episodes, "return_mean": got.returns[p].mean(),

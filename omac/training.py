@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
-
 from omac import algorithms, code
+from omac.checks import FIELDS
 from omac.networks import generators
 from omac.paths import atomic, shown
+from omac.progress import bar
 from omac.replay import Replay
 
-TRAINING = ("networks", "losses", "policy", "replay", "training", "algorithms/omac")
+TRAINING = ("networks", "losses", "policy", "replay", "episodes", "training", "algorithms/omac")
 PROBE = 2_048  # transitions, evenly spaced over the data, on which values are held against the returns that followed
 
 
@@ -31,7 +31,7 @@ class Trained:
     nets: torch.nn.Module
 
 
-def device(name="auto"):
+def pick_device(name="auto"):
     """The torch device for auto, cpu or cuda. Raises ValueError for cuda without a GPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -42,14 +42,15 @@ def device(name="auto"):
     return torch.device(name)
 
 
-def train(data, algorithm, hyper, seeds, checkpoint=None, where="auto", progress=True):
+def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progress=True):
     """Train `algorithm` on Episodes `data` for every seed of `seeds`; returns Trained.
 
     checkpoint: path of a file that is written at every snapshot and continued from when it belongs to the same
     data, settings, seeds and code; the result is the same as without the interruption. A finished run's file keeps
-    its snapshots and networks for analysis. Raises Diverged.
+    its snapshots and networks for analysis. device: auto, cpu or cuda. progress: show a bar. Raises Diverged, and
+    ValueError for an unknown algorithm or device and for a checkpoint that cannot be read.
     """
-    dev = device(where)
+    dev = pick_device(device)
     alg = algorithms.get(algorithm)
     spec = data.spec
     if hyper.global_input == "joint_obs":
@@ -63,16 +64,17 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, where="auto", progress
     state = _resume(checkpoint, mark, nets, adam) or {"step": 0, "snapshots": [], "log": []}
     phases = ("value", "policy") if hyper.schedule == "sequential" and groups.keys() - {"pi"} else ("joint",)
     total = hyper.steps * len(phases)
-    with tqdm(total=total, initial=state["step"], desc=f"{algorithm} {spec.map}", unit="step", disable=None if progress else True) as bar:
+    with bar(f"{algorithm} {spec.map}" if progress else None, total, "step", state["step"]) as shown_bar:
         while state["step"] < total:
             run.step(state["step"], phases[state["step"] // hyper.steps])
             state["step"] += 1
-            bar.update()
+            shown_bar.update()
             if state["step"] % hyper.eval_every == 0:
                 _snapshot(state, run, phases)
                 if checkpoint:
+                    optimiser = adam.state_dict() if state["step"] < total else None
                     with atomic(checkpoint) as part:
-                        torch.save({**state, "mark": mark, "nets": nets.state_dict(), "adam": adam.state_dict() if state["step"] < total else None}, part)
+                        torch.save({**state, "mark": mark, "nets": nets.state_dict(), "adam": optimiser}, part)
     return Trained(state["snapshots"], state["log"], run.probe(), nets)
 
 
@@ -94,14 +96,11 @@ class _Run:
         found, adv = self.alg.value_loss(self.nets, batch, self.hyper) if phase != "policy" else ({}, self._adv(batch))
         if phase != "value":
             found = {**found, "L_pi": self.alg.policy_loss(self.nets, batch, adv, self.hyper)}
-        table = torch.stack(list(found.values()))
-        if not torch.isfinite(table).all():
-            i, k = torch.nonzero(~torch.isfinite(table))[0].tolist()
-            raise Diverged(f"seed {self.seeds[k]}, step {step}: {list(found)[i]} is {table[i, k].item()}; no result is written. "
-                           "Lower the learning rate or beta, or set grad_clip")
+        self._finite(step, found)
         self.adam.zero_grad()
-        table.sum().backward()
+        torch.stack(list(found.values())).sum().backward()
         norms = {f"norm_{g}": clip_per_seed(p, self.hyper.grad_clip) for g, p in self.groups.items() if p[0].grad is not None}
+        self._finite(step, norms)
         self.adam.step()
         if phase != "policy" and self.online:
             with torch.no_grad():
@@ -109,6 +108,14 @@ class _Run:
         for name, x in {**found, **norms}.items():
             self.sums[name] = self.sums.get(name, 0) + x.detach().double()
         self.count += 1
+
+    def _finite(self, step, found):
+        """Raise Diverged, naming seed, step and loss or gradient norm, unless every number of {name: [K]} is finite."""
+        table = torch.stack(list(found.values()))
+        if not torch.isfinite(table).all():
+            i, k = torch.nonzero(~torch.isfinite(table))[0].tolist()
+            raise Diverged(f"seed {self.seeds[k]}, step {step}: {list(found)[i]} is {table[i, k].item()}; no result is written. "
+                           "Lower the learning rates, beta or grad_clip")
 
     @torch.no_grad()
     def _adv(self, batch):
@@ -140,13 +147,14 @@ def clip_per_seed(parameters, limit):
 
 
 def _snapshot(state, run, phases):
-    """Keep the policy and a row per seed of what was seen since the last snapshot."""
-    step = state["step"] - (len(phases) - 1) * run.hyper.steps
-    if step > 0:
+    """Keep the policy, and a row per seed of what was seen since the last snapshot; `phase` tells values alone from the rest."""
+    phase, step = divmod(state["step"] - 1, run.hyper.steps)
+    phase, step = phases[phase], step + 1
+    if phase != "value":
         state["snapshots"].append({"step": step, "policy": {k: v.detach().cpu().clone() for k, v in run.alg.logits(run.nets).state_dict().items()}})
     seen, means = run.probe(), run.means()
     for k, seed in enumerate(run.seeds):
-        row = {"seed": seed, "step": step, **{name: v[k] for name, v in means.items()},
+        row = {"seed": seed, "step": step, "phase": phase, **{name: v[k] for name, v in means.items()},
                **{name: float(v[k].mean()) for name, v in seen.items() if name != "ret"}}
         if "q_tot" in seen:
             q, ret = seen["q_tot"][k], seen["ret"][k]
@@ -156,19 +164,25 @@ def _snapshot(state, run, phases):
 
 def fingerprint(data, algorithm, hyper, seeds):
     """Hex digest of all that a run's result depends on: data, settings, seeds, code. A checkpoint with another one is not continued."""
-    h = hashlib.sha256(json.dumps([algorithm, asdict(hyper), list(map(int, seeds)), code.text([*TRAINING, f"algorithms/{algorithm}"])]).encode())
-    for x in (data.obs, data.action, data.reward, data.start, data.terminated):
-        h.update(np.ascontiguousarray(x).tobytes())
+    about = [data.about[k] for k in ("env", "map", "horizon")]
+    h = hashlib.sha256(json.dumps(about + [algorithm, asdict(hyper), list(map(int, seeds)), code.text([*TRAINING, f"algorithms/{algorithm}"])]).encode())
+    for name in FIELDS:
+        h.update(np.ascontiguousarray(getattr(data, name)))
     return h.hexdigest()
+
+
+def read_checkpoint(path):
+    """A checkpoint's dict of tensors and plain values. Raises ValueError for a damaged file."""
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as e:
+        raise ValueError(f"{shown(path)} cannot be read ({type(e).__name__}): delete it to begin anew") from e
 
 
 def _resume(checkpoint, mark, nets, adam):
     if checkpoint is None or not checkpoint.exists():
         return None
-    try:
-        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    except Exception as e:
-        raise ValueError(f"{shown(checkpoint)} cannot be read ({type(e).__name__}): delete it to begin anew") from e
+    saved = read_checkpoint(checkpoint)
     if saved["mark"] != mark:
         print(f"{shown(checkpoint)} belongs to other data, settings, seeds or code: beginning anew")
         return None

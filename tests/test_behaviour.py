@@ -56,6 +56,24 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
         train("toy:line", 0, Mappo(battle_steps=7_000), tmp_path, progress=False)
 
 
+def test_a_checkpoint_of_other_code_or_a_damaged_one_is_refused(tmp_path, monkeypatch):
+    train("toy:line", 0, QUICK, tmp_path, progress=False)
+    monkeypatch.setattr(behaviour.code, "text", lambda names: "other")
+    with pytest.raises(ValueError, match="trained by other code"):
+        train("toy:line", 0, QUICK, tmp_path, progress=False)
+    (tmp_path / "toy-line-0.pt").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="cannot be read"):
+        train("toy:line", 0, QUICK, tmp_path, progress=False)
+    (tmp_path / "smax-6h_vs_8z.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="cannot be read"):
+        levels.load("smax", "6h_vs_8z", "good", tmp_path)
+
+
+def test_levels_need_something_learned():
+    with pytest.raises(ValueError, match="nothing was learned"):
+        levels.cut([3.0, 3.0], 0)
+
+
 def test_levels_are_thirds_of_the_way_from_the_first_mean_return_to_the_best():
     assert levels.cut([3.0, 8.9, 9.1, 14.9, 15.1, 21.0, 2.0], 0) == ["poor", "poor", "medium", "medium", "good", "good", "poor"]
 

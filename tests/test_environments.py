@@ -1,12 +1,15 @@
 """One contract for every simulator."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
+from omac import levels
 from omac.envs import make
 from omac.envs.smac import require_smac
 from omac.envs.toy import LENGTH, optimum
-from omac.evaluation import battle_seeds, play
+from omac.evaluation import Stack, battle_seeds, play, rollout
 
 NAMES = ["toy:line", "smax:5m_vs_6m", "smax:6h_vs_8z", "smax:3s5z_vs_3s6z", "smax:corridor"]
 SIZES = {"smax:5m_vs_6m": (5, 140, 132, 11), "smax:6h_vs_8z": (6, 179, 168, 13),
@@ -84,6 +87,27 @@ def test_the_same_seeds_give_the_same_battles_and_where_restarts_only_those(foug
     assert not np.array_equal(other.state, views[0].state)
 
 
+def test_a_won_battle_of_smax_returns_twenty_and_a_lost_one_less_than_ten():
+    net, states, _ = levels.load("smax", "6h_vs_8z", "good")
+    battle = make("smax:6h_vs_8z", 8)
+    act = Stack.of(net, states[-1:], battle.spec.horizon, sample=True)
+    data = rollout(battle, act, battle_seeds(8, shape=(8, 2)), {"policies": ["good"]})
+    assert data.win.any() and data.terminated[data.start[1:] - 1][data.win].all()
+    np.testing.assert_allclose(data.returns[data.win], 20, atol=1e-3)
+    assert (data.returns[~data.win] < 10.001).all()
+
+
+def test_the_time_limit_of_smax_truncates_and_does_not_terminate():
+    battle = make("smax:5m_vs_6m", 2)
+    assert battle.spec.horizon == 100 == battle.sim.max_steps
+    battle.sim._env.max_steps = 3                 # before the first step is compiled
+    view = battle.reset(np.arange(2))
+    for t in range(3):
+        step = battle.step(np.full((2, 5), 4))    # everyone stops
+        assert (step.truncated == (t == 2)).all() and not step.terminated.any() and not step.won.any()
+    assert view.avail[..., 4].all()
+
+
 def test_an_action_that_is_not_available_is_refused_by_name(fought):
     battle = fought[1]
     view = battle.reset(np.arange(4))
@@ -140,8 +164,10 @@ def test_an_unknown_map_or_environment_is_named(name):
 
 
 def test_whoever_has_no_smac_or_the_wrong_one_is_told_which_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match="git repository"):
         require_smac()
+    monkeypatch.undo()
     (tmp_path / "smac").mkdir()
     (tmp_path / "smac" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)

@@ -100,7 +100,33 @@ def test_parts_written_one_after_another_hold_the_same_episodes_as_the_whole(toy
 def test_a_bad_part_leaves_no_file(toy, tmp_path):
     with pytest.raises(DataError, match="not finite"):
         write(tmp_path / "a.h5", [toy, replace(toy, reward=toy.reward * np.nan)])
+    with pytest.raises(DataError, match="no episodes to write"):
+        write(tmp_path / "a.h5", [])
     assert not list(tmp_path.iterdir())
+
+
+def regroup(path, name):
+    with h5py.File(path, "r+") as f:
+        del f[name]
+        f.create_group(name)
+
+
+def test_whatever_bytes_are_damaged_the_answer_is_one_line(file, capsys):
+    whole, rng = file.read_bytes(), np.random.default_rng(0)
+    for at in rng.integers(8, min(len(whole), 20_000) - 8, 60):
+        file.write_bytes(whole[:at] + rng.bytes(8) + whole[at + 8:])
+        code = main(["check", str(file)])
+        printed = capsys.readouterr().err
+        assert (code, printed.count("\n")) in ((0, 0), (1, 1)), printed
+
+
+def test_a_missing_file_or_a_folder_is_answered_with_the_command_that_makes_it(tmp_path):
+    for name, words in (("smax-6h_vs_8z-good.h5", "run `python -m omac pull smax 6h_vs_8z good`"),
+                        ("smax-6h_vs_8z-good-100.h5", "then `python -m omac subsample smax-6h_vs_8z-good-100`"), ("x.h5", "a misspelt path")):
+        with pytest.raises(DataError, match=words):
+            Episodes.load(tmp_path / name)
+    with pytest.raises(DataError, match="is a folder"):
+        Episodes.load(tmp_path)
 
 
 def unavailable(path):
@@ -115,8 +141,10 @@ BAD = {
     "an unavailable action": (unavailable, "action: 1 actions were not available, the first . at step 0, agent 0"),
     "a missing final observation": (lambda p: spoil(p, "obs", lambda x: x[:-300]), "obs: .*final observation of each episode is missing"),
     "an episode of length zero": (lambda p: spoil(p, "start", lambda x: put(x, 4, x[3])), "start: episode 3 has length 0"),
-    "a wrong width": (lambda p: spoil(p, "avail", lambda x: x[:, :1]), "obs: .* agents"),
-    "too few actions": (lambda p: spoil(p, "avail", lambda x: x[:, :, :1]), "action: 0 to 2, there are 1"),
+    "a wrong width": (lambda p: spoil(p, "obs", lambda x: np.concatenate([x, x], -1)), r"obs: \[n, O, S, A\] is \[2, 12, 11, 3\]"),
+    "too few agents": (lambda p: spoil(p, "avail", lambda x: x[:, :1]), "obs: .* agents"),
+    "too few actions": (lambda p: spoil(p, "avail", lambda x: x[:, :, :1]), r"obs: \[n, O, S, A\] is \[2, 6, 11, 1\]"),
+    "an unknown action": (lambda p: spoil(p, "action", lambda x: put(x, (0, 0), 9)), "action: 0 to 9, there are 3"),
     "an end inside an episode": (lambda p: spoil(p, "terminated", lambda x: put(x, 0, True)), "terminated: step 0 ends inside an episode"),
     "a dropped terminal transition": (lambda p: spoil(p, "truncated", lambda x: x & False), "terminated: the last step of"),
     "returns-to-go as rewards": (lambda p: spoil(p, "reward", lambda x: x * 0 + 9), "reward: an episode returns .* returns-to-go"),
@@ -125,6 +153,8 @@ BAD = {
     "another type": (lambda p: spoil(p, "reward", lambda x: x.astype(int)), "reward: int64 .* kind 'f'"),
     "a lost attribute": (lambda p: h5py.File(p, "r+").attrs.__delitem__("horizon"), "attribute horizon: missing"),
     "a truncated file": (lambda p: p.write_bytes(p.read_bytes()[:-500]), "file: .*truncated or damaged file"),
+    "an attribute that is not JSON": (lambda p: h5py.File(p, "r+").attrs.__setitem__("horizon", 10), "file: .*damaged"),
+    "a group in place of a field": (lambda p: regroup(p, "win"), "win: not in the file"),
     "no HDF5 file": (lambda p: p.write_text("hello"), "file: begins with b'hello'.*not an HDF5 file"),
 }
 
@@ -142,7 +172,7 @@ def test_check_names_file_field_values_and_cause_in_one_line(case, file, capsys)
 
 def test_data_of_another_width_than_the_attributes_say_is_refused(toy, tmp_path):
     wrong = replace(toy, about={**toy.about, "sizes": [2, 7, 11, 3]})
-    with pytest.raises(DataError, match=r"\[n, O, S, A\] is \[2, 6, 11, 3\], the attribute sizes says"):
+    with pytest.raises(DataError, match=r"\[n, O, S, A\] is \[2, 6, 11, 3\], the simulator's sizes are \[2, 7, 11, 3\]"):
         wrong.save(tmp_path / "x.h5")
 
 

@@ -37,13 +37,21 @@ def test_smac_comes_from_its_git_repository_and_only_as_an_extra():
     assert Requirement(PROJECT["optional-dependencies"]["smac"][0]).url == "git+https://github.com/oxwhirl/smac.git"
 
 
-def test_every_module_a_cell_runs_through_is_watched_by_dvc():
-    """Whatever 03_train imports of omac, directly or not, is in the code export, but for what only shows, names or checks."""
-    listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["code"]["foreach"]["omac"].split()
-    silent = {"omac/figures.py", "omac/results.py", "omac/paths.py", "omac/checks.py", "omac/config.py", "omac/code.py", "omac/levels.py",
-              "omac/sources/__init__.py", "omac/sources/smax.py", "omac/__init__.py", "omac/algorithms/__init__.py", "omac/algorithms/bc.py",
-              "omac/envs/toy.py", "omac/envs/smac.py"}
-    reached, todo = set(), ["omac/study.py", "omac/envs/smax.py"]
+# What shows, names, checks or registers changes no result; config.py's values stand in params.yaml, which DVC watches.
+SILENT = {"omac/figures.py", "omac/results.py", "omac/paths.py", "omac/progress.py", "omac/checks.py", "omac/config.py", "omac/code.py",
+          "omac/__init__.py", "omac/algorithms/__init__.py", "omac/envs/toy.py", "omac/envs/smac.py"}
+DATA = {"omac/levels.py", "omac/sources/__init__.py", "omac/sources/smax.py"}    # reach a cell through the data file alone
+CELL = {"omac/training.py", "omac/replay.py", "omac/losses.py", "omac/algorithms/omac.py", "omac/algorithms/bc.py"}
+
+
+@pytest.mark.parametrize(("key", "roots", "elsewhere"), [
+    ("omac", ["omac/study.py", "omac/envs/smax.py"], DATA | {"omac/algorithms/bc.py"}), ("bc", ["omac/study.py", "omac/envs/smax.py"], DATA),
+    ("pull", ["omac/sources/__init__.py", "omac/envs/smax.py"], CELL),
+])
+def test_every_module_a_stage_runs_through_is_watched_by_dvc(key, roots, elsewhere):
+    """Whatever a stage imports of omac, directly or not, is in its code export, but for what only shows, names or checks."""
+    listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["code"]["foreach"][key].split()
+    reached, todo = set(), list(roots)
     while todo:
         name = todo.pop()
         if name in reached:
@@ -54,7 +62,7 @@ def test_every_module_a_cell_runs_through_is_watched_by_dvc():
                 for path in (node.module, *(f"{node.module}.{a.name}" for a in node.names)):
                     base = path.replace(".", "/")
                     todo += [f for f in (f"{base}.py", f"{base}/__init__.py") if (ROOT / f).exists()]
-    assert reached - silent <= set(listed)
+    assert reached - SILENT - elsewhere <= set(listed)
     assert set(listed) - {"notebooks/03_train.ipynb"} <= reached
 
 
@@ -94,6 +102,17 @@ def test_the_readmes_equation_table_ticks_only_tests_that_exist():
     assert not missing
     for name in ("Eq. 1", "Eq. 2", "Eq. 3", "Eq. 5", "Eq. 6", "Eq. 8", "Algorithm 1"):
         assert re.search(rf"^\| {re.escape(name)}.*✓", readme, re.M), name
+
+
+def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
+    import pandas as pd
+
+    from omac.results import final_table, markdown, short
+    readme = (ROOT / "README.md").read_text()
+    assert not re.search(r"@[A-Z_]+@", readme)
+    assert markdown(pd.read_csv(ROOT / "data" / "results.csv")) in readme
+    quick = short(final_table(pd.read_csv(ROOT / "data" / "quick" / "results.csv"))).to_string(index=False)
+    assert quick in readme
 
 
 def test_the_register_has_every_open_point_and_switches_that_exist():

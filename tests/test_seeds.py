@@ -102,10 +102,35 @@ def test_a_nan_in_one_seed_leaves_the_others_untouched():
 
 def test_a_loss_that_is_not_finite_stops_the_cell_and_names_seed_step_and_loss(toy, small, tmp_path):
     reward = toy.reward.copy()
-    reward[:] = 3e38
+    reward[:] = 1e25
     with pytest.raises(Diverged, match="seed 5, step 0: L_Q is inf"):
         train(replace(toy, reward=reward), "omac", small, [5], tmp_path / "x.pt", progress=False)
     assert not (tmp_path / "x.pt").exists()
+
+
+def test_a_gradient_that_is_not_finite_stops_the_cell_too(toy, small, monkeypatch):
+    from omac.algorithms import omac
+    loss = omac.policy_loss
+    monkeypatch.setattr(omac, "policy_loss", lambda nets, batch, adv, hyper: loss(nets, batch, adv, hyper) + (nets.pi.first.bias * 0).sqrt().sum((1, 2)))
+    with pytest.raises(Diverged, match="seed 4, step 0: norm_pi is nan"):
+        train(toy, "omac", small, [4], progress=False)
+
+
+def test_a_checkpoint_belongs_to_every_field_of_its_data(toy, small):
+    from omac.checks import FIELDS
+    marks = {training.fingerprint(toy, "omac", small, [0])}
+    for name in FIELDS:
+        x = getattr(toy, name).copy()
+        x[-1] = ~x[-1] if x.dtype == bool else x[-1] + 1
+        marks.add(training.fingerprint(replace(toy, **{name: x}), "omac", small, [0]))
+    assert len(marks) == 1 + len(FIELDS)
+    assert training.fingerprint(toy, "bc", small, [0]) not in marks and training.fingerprint(toy, "omac", small, [1]) not in marks
+
+
+def test_the_device_is_checked_by_name(toy, small):
+    for name, words in (("tpu", "choose auto, cpu or cuda"), *([] if torch.cuda.is_available() else [("cuda", "sees no GPU")])):
+        with pytest.raises(ValueError, match=words):
+            train(toy, "bc", small, [0], device=name, progress=False)
 
 
 def test_seeds_differ_in_initialisation_and_batches(toy, small):

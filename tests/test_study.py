@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omac import results, sources, study
+from omac import results, sources, study, training
 from omac.__main__ import main
 from omac.config import load_params
 from omac.episodes import Episodes
@@ -37,7 +37,11 @@ def test_a_cell_gives_a_row_per_seed_and_snapshot_a_final_one_and_the_data_sets_
 
 def test_two_runs_of_one_cell_write_identical_bytes_and_resume_for_free(cell, tmp_path):
     cell(out=tmp_path / "a.csv")
-    cell(out=tmp_path / "b.csv")                                        # continues from the finished checkpoint
+    step, training._Run.step = training._Run.step, None                 # the finished checkpoint needs no step
+    try:
+        cell(out=tmp_path / "b.csv")
+    finally:
+        training._Run.step = step
     for f in (tmp_path / "build" / "checkpoints").iterdir():
         f.unlink()
     cell(out=tmp_path / "c.csv")                                        # trains again
@@ -54,7 +58,8 @@ def test_a_cell_that_diverges_writes_no_result(cell, tmp_path, monkeypatch):
 
 def test_data_that_the_simulator_does_not_fit_is_refused_before_the_first_step(cell, tmp_path, toy, monkeypatch):
     from dataclasses import replace
-    replace(toy, obs=np.concatenate([toy.obs, toy.obs], -1)).save(tmp_path / "episodes" / "toy-line-random-100.h5")
+    about = {**toy.about, "sizes": [2, 12, 11, 3]}
+    replace(toy, obs=np.concatenate([toy.obs, toy.obs], -1), about=about).save(tmp_path / "episodes" / "toy-line-random-100.h5")
     monkeypatch.setattr(study, "train", None)
     with pytest.raises(ValueError, match=r"is of Spec\(.*obs=12.* the simulator is Spec\(.*obs=6"):
         cell()
@@ -65,7 +70,7 @@ def test_missing_data_unknown_algorithms_and_bad_names_are_named(cell, tmp_path)
         cell(algorithm="omax")
     with pytest.raises(ValueError, match="is not <source>-<map>-<level>-<ratio>"):
         study.run_cell("smax-6h_vs_8z", "omac")
-    with pytest.raises(ValueError, match="not pulled yet"):
+    with pytest.raises(ValueError, match="not sampled yet"):
         study.run_cell("smax-6h_vs_8z-medium-100", "omac", folder=tmp_path)
     with pytest.raises(ValueError, match="ratio is 30 %"):
         study.draw_sample("smax-6h_vs_8z-medium-30")
@@ -98,21 +103,72 @@ def test_all_snapshots_and_seeds_in_one_call_score_as_each_one_alone(cell):
 def test_results_are_gathered_in_order_with_each_data_row_once(cell, tmp_path):
     for name in ("omac", "bc"):
         cell(algorithm=name, out=tmp_path / "cells" / f"toy-line-random-100-{name}.csv")
-    out, cells = results.gather(tmp_path / "cells", tmp_path / "results.csv")
+    (tmp_path / "cells" / "stale.csv").write_text("left,over\n1,2\n")
+    names = [f"toy-line-random-100-{a}.csv" for a in ("omac", "bc", "icq")]
+    out, absent = results.gather(tmp_path / "cells", tmp_path / "results.csv", names)
     rows = pd.read_csv(out)
-    assert cells == 2 and (rows.kind == "data").sum() == 1 and set(rows.algorithm) == {"omac", "bc", "data"}
+    assert absent == ["toy-line-random-100-icq.csv"] and "left" not in rows
+    assert (rows.kind == "data").sum() == 1 and set(rows.algorithm) == {"omac", "bc", "data"}
     with pytest.raises(FileNotFoundError, match="make repro"):
         results.gather(tmp_path / "nothing")
 
 
+def test_a_renamed_data_set_is_refused(cell, tmp_path, toy):
+    toy.save(tmp_path / "episodes" / "toy-corridor-good-100.h5")
+    with pytest.raises(ValueError, match="holds line random, its name says corridor good"):
+        study.run_cell("toy-corridor-good-100", "omac", profile="smoke", folder=tmp_path, progress=False)
+
+
+def test_ensure_makes_a_data_set_again_when_params_change(toy, tmp_path, monkeypatch):
+    made = []
+
+    def pull(source, map_name, level, episodes, seed, folder):
+        made.append((episodes, seed))
+        toy.select(np.arange(episodes), seed=seed).save(sources.raw_path(source, map_name, level, folder))
+
+    monkeypatch.setattr(sources, "pull", pull)
+
+    def ensured(**data):
+        return Episodes.load(study.ensure("toy-line-random-50", {"data": {"pull_episodes": 40, "sample_episodes": 20, "seed": 0, **data}}, tmp_path))
+
+    first = ensured()
+    assert ensured().id.tolist() == first.id.tolist() and made == [(40, 0)] and len(first) == 10
+    assert len(ensured(sample_episodes=30)) == 15 and made == [(40, 0)]
+    ensured(seed=1)
+    ensured(seed=1, pull_episodes=50)
+    assert made == [(40, 0), (40, 1), (50, 1)]
+
+
+def test_a_sequential_cell_reports_its_values_before_its_policies(cell, monkeypatch):
+    params = load_params()
+    params["variants"]["sequential"] = {"schedule": "sequential"}
+    rows, _, _ = cell(params=params, variant="sequential")
+    value, policy = rows[rows.kind == "value"], rows[rows.kind == "eval"]
+    assert value.step.tolist() == policy.step.tolist() == [100, 100, 200, 200]
+    assert value[["L_Q", "q_tot"]].notna().all().all() and value.L_pi.isna().all() and policy.L_Q.isna().all() and policy.L_pi.notna().all()
+
+
+def test_two_runs_in_one_file_or_a_foreign_file_are_refused():
+    base = {"env": "smax", "map": "m", "level": "l", "ratio": 100, "variant": "default", "episodes": 320, "algorithm": "omac", "kind": "final",
+            "step": 1, "seed": 0, "return_mean": 1.0, "win_rate": 0.0}
+    with pytest.raises(ValueError, match="two final rows"):
+        results.final_table(pd.DataFrame([{**base, "profile": "laptop"}] * 2))
+    assert len(results.final_table(pd.DataFrame([{**base, "profile": p} for p in ("laptop", "paper")]))) == 2
+    with pytest.raises(ValueError, match="no result rows"):
+        results.final_table(pd.DataFrame({"a": [1]}))
+
+
 def test_the_table_has_data_bc_omac_with_mean_and_std_over_seeds_ddof_0(capsys, tmp_path):
-    base = {"env": "smax", "map": "m", "level": "l", "ratio": 100, "variant": "default", "episodes": 320}
+    base = {"env": "smax", "map": "m", "level": "l", "ratio": 100, "variant": "default", "episodes": 320, "profile": "laptop", "step": 6}
     rows = pd.DataFrame([{**base, "algorithm": a, "kind": "final", "seed": s, "return_mean": r, "win_rate": w}
                          for a, s, r, w in (("omac", 0, 10, 0.5), ("omac", 1, 14, 0.7), ("bc", 0, 8, 0.1), ("bc", 1, 8, 0.1))]
+                        + [{**base, "algorithm": "omac", "kind": "eval", "seed": s, "step": t, "return_mean": 10 * s + t, "win_rate": 0.5}
+                           for s in (0, 1) for t in range(7)]
                         + [{**base, "algorithm": "data", "variant": "", "kind": "data", "return_mean": 9, "win_rate": 0.2}])
     table = results.final_table(rows)
     assert table.algorithm.tolist() == ["data", "BC", "OMAC"]
     assert table["return"].tolist() == ["9.00", "8.00 ± 0.00", "12.00 ± 2.00"]
+    assert table["last five"].tolist()[2] == "9.00 ± 5.00" and table["best"].tolist()[2] == "11.00 ± 5.00"   # steps 2 to 6; 6 and 16
     assert table["win rate"].tolist() == ["0.20", "0.10 ± 0.00", "0.60 ± 0.10"]
     rows.to_csv(tmp_path / "r.csv", index=False)
     assert main(["table", str(tmp_path / "r.csv")]) == 0

@@ -63,9 +63,10 @@ def test_mask_dead_leaves_agents_with_a_single_action_out_of_eqs_5_and_8(setup, 
     hyper = replace(small, mask_dead=True)
     adv = omac.value_loss(nets, batch, hyper)[1]
     spoiled = batch._replace(a=torch.where(batch.alive.bool(), batch.a, 0), o=batch.o + 100 * (1 - batch.alive[..., None]))
-    for term in ("L_V",):
-        torch.testing.assert_close(omac.value_loss(nets, spoiled, hyper)[0][term], omac.value_loss(nets, batch, hyper)[0][term])
-        assert not torch.allclose(omac.value_loss(nets, spoiled, small)[0][term], omac.value_loss(nets, batch, small)[0][term])
+    def l_v(batch, hyper):
+        return omac.value_loss(nets, batch, hyper)[0]["L_V"]
+    torch.testing.assert_close(l_v(spoiled, hyper), l_v(batch, hyper))
+    assert not torch.allclose(l_v(spoiled, small), l_v(batch, small))
     torch.testing.assert_close(omac.policy_loss(nets, spoiled, adv, hyper), omac.policy_loss(nets, batch, adv, hyper))
 
 
@@ -88,14 +89,22 @@ def test_grad_clip_bounds_the_update(toy, small, monkeypatch):
     from omac import training
     seen = []
     clip = training.clip_per_seed
-    monkeypatch.setattr(training, "clip_per_seed", lambda p, limit: seen.append(limit) or clip(p, limit))
-    train(toy, "omac", replace(small, grad_clip=0.125), [0], progress=False)
-    assert set(seen) == {0.125} and len(seen) == 3 * small.steps       # V_i; Q_i with the weights; pi_i
+    def spy(parameters, limit):
+        before = clip(parameters, limit)
+        seen.append((before, clip(parameters, 1e9)))                   # a second call only measures
+        return before
+
+    monkeypatch.setattr(training, "clip_per_seed", spy)
+    train(toy, "omac", replace(small, grad_clip=0.05), [0, 1], progress=False)
+    assert len(seen) == 3 * small.steps                                # V_i; Q_i with the weights; pi_i
+    before, after = (torch.stack(x) for x in zip(*seen, strict=True))
+    assert after.max() <= 0.05 + 1e-6 and (before > 0.05).any() and torch.allclose(after[before < 0.04], before[before < 0.04], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("change", "words"), [
     ({"tau": 1.0}, "tau is 1.0"), ({"bootstrap": "none"}, "bootstrap is 'none'; choose one of target, online"),
     ({"batch_size": 0}, "batch_size is 0"), ({"steps": 50, "eval_every": 20}, "no multiple of eval_every"),
+    ({"grad_clip": -1}, "grad_clip is -1"), ({"lr_value": 0}, "lr_value is 0"), ({"beta": -0.5}, "beta is -0.5; it must not be below 0"),
     ({"beta": "big"}, "beta is 'big', a str; expected float"), ({"mask_dead": 1}, "mask_dead is 1, a int; expected bool"),
     ({"expectile": 0.7}, "unknown setting 'expectile'"), ({"batchsize": 1}, "did you mean batch_size"),
 ])
