@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")     # kernels inherit the environment
-os.environ.setdefault("OMAC_PROGRESS", "0")       # no bars in compared outputs
-os.environ.setdefault("OMAC_PROFILE", "smoke")    # notebooks under test take the profile that only proves that they run
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # kernels inherit the environment
+os.environ.setdefault("OMAC_PROGRESS", "0")  # no bars in compared outputs
+os.environ.setdefault("OMAC_PROFILE", "smoke")  # notebooks under test take the profile that only proves that they run
 
 
 def pytest_configure(config):
@@ -13,4 +13,6 @@ def pytest_configure(config):
     option = config.option
     if getattr(option, "nbval", False) or getattr(option, "nbval_lax", False):
         option.nbval_current_env = True
-        option.nbval_sanitize_with = option.nbval_sanitize_with or str(Path(__file__).parent / "notebooks" / "sanitize.cfg")
+        option.nbval_sanitize_with = option.nbval_sanitize_with or str(
+            Path(__file__).parent / "notebooks" / "sanitize.cfg"
+        )

@@ -27,13 +27,38 @@ def main(argv=None):
 
     seed = (["--seeds"], {"type": int, "nargs": "+", "default": [0, 1], "help": "training seeds, one process each"})
     steps = (["--battle-steps"], {"type": positive, "default": None, "help": "length of the training"})
-    command("behaviour", behaviour, "train MAPPO on a SMAX map and keep the snapshots that the levels use", (["map"], {}), seed, steps)
-    command("pull", pull, "make one raw data set", (["source"], {}), (["map"], {}), (["level"], {}),
-            (["--episodes"], {"type": positive, "default": None, "help": "default: params.yaml"}))
-    command("subsample", subsample, "draw a seeded sample of a raw data set", (["dataset"], {"help": "<source>-<map>-<level>-<ratio>"}))
+    command(
+        "behaviour",
+        behaviour,
+        "train MAPPO on a SMAX map and keep the snapshots that the levels use",
+        (["map"], {}),
+        seed,
+        steps,
+    )
+    command(
+        "pull",
+        pull,
+        "make one raw data set",
+        (["source"], {}),
+        (["map"], {}),
+        (["level"], {}),
+        (["--episodes"], {"type": positive, "default": None, "help": "default: params.yaml"}),
+    )
+    command(
+        "subsample",
+        subsample,
+        "draw a seeded sample of a raw data set",
+        (["dataset"], {"help": "<source>-<map>-<level>-<ratio>"}),
+    )
     command("card", card, "print a data card", (["file"], {"type": Path}))
     command("check", check, "say in one line what is wrong with a file", (["file"], {"type": Path}))
-    command("code", code, "write source without comments and outputs, for DVC", (["out"], {"type": Path}), (["files"], {"nargs": "+"}))
+    command(
+        "code",
+        code,
+        "write source without comments and outputs, for DVC",
+        (["out"], {"type": Path}),
+        (["files"], {"nargs": "+"}),
+    )
     command("results", results, "gather the cells' rows into data/results.csv")
     command("table", table, "print the final scores of a results file", (["file"], {"type": Path}))
     args = parser.parse_args(argv)
@@ -48,17 +73,25 @@ def behaviour(args):
     import torch
 
     from omac import behaviour, levels
+
     settings = behaviour.Mappo(**({"battle_steps": args.battle_steps} if args.battle_steps else {}))
     torch.set_num_threads(1)
     if len(args.seeds) == 1:
         behaviour.train(f"smax:{args.map}", args.seeds[0], settings)
-        print("one seed is trained; levels need two: run this with all seeds, which takes finished ones from their checkpoints")
+        print(
+            "one seed is trained; levels need two: run this with all seeds, which takes finished ones from their checkpoints"
+        )
         return 0
     env = {**os.environ, "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
     length = ["--battle-steps", str(settings.battle_steps)]
-    workers = [subprocess.Popen([sys.executable, "-m", "omac", "behaviour", args.map, "--seeds", str(s), *length], env=env) for s in args.seeds]
+    workers = [
+        subprocess.Popen([sys.executable, "-m", "omac", "behaviour", args.map, "--seeds", str(s), *length], env=env)
+        for s in args.seeds
+    ]
     if sum(w.wait() != 0 for w in workers):
-        raise RuntimeError("a training did not end well (see above); the same command resumes it from its last checkpoint")
+        raise RuntimeError(
+            "a training did not end well (see above); the same command resumes it from its last checkpoint"
+        )
     points = [behaviour.train(f"smax:{args.map}", s, settings) for s in args.seeds]
     behaviour.save_curve(f"smax:{args.map}", points)
     print(levels.save(f"smax:{args.map}", points))
@@ -69,6 +102,7 @@ def pull(args):
     from omac.config import load_params
     from omac.paths import shown
     from omac.sources import pull
+
     data = load_params()["data"]
     path, digest = pull(args.source, args.map, args.level, args.episodes or data["pull_episodes"], data["seed"])
     print(f"{shown(path)}  sha256 {digest}")
@@ -77,12 +111,14 @@ def pull(args):
 def subsample(args):
     from omac.paths import shown
     from omac.study import draw_sample
+
     path, digest = draw_sample(args.dataset)
     print(f"{shown(path)}  sha256 {digest}")
 
 
 def card(args):
     from omac.cards import text
+
     print(text(args.file))
 
 
@@ -90,15 +126,19 @@ def check(args):
     from omac.envs import make
     from omac.episodes import Episodes
     from omac.paths import shown
+
     data = Episodes.load(args.file)
     there = make(f"{data.spec.env}:{data.spec.map}", 1).spec
     if there != data.spec:
-        raise ValueError(f"{shown(args.file)}: sizes: {data.spec}, but the simulator is {there} (likely cause: another version of the simulator)")
+        raise ValueError(
+            f"{shown(args.file)}: sizes: {data.spec}, but the simulator is {there} (likely cause: another version of the simulator)"
+        )
     print(f"{shown(args.file)}: {len(data)} episodes, all checks passed")
 
 
 def code(args):
     from omac.code import export
+
     export(args.out, args.files)
 
 
@@ -107,17 +147,23 @@ def results(args):
 
     from omac.config import load_params
     from omac.paths import ROOT, shown
-    from omac.results import cells, gather, markdown
+    from omac.results import README, arrival, cells, final_table, gather, markdown
+
     names = cells(load_params())
     path, absent = gather(ROOT / "data" / "results", names=names)
-    print(f"{shown(path)}: {len(names) - len(absent)} of {len(names)} cells" + "".join(f"\n  not yet run: {name}" for name in absent))
-    print(markdown(pd.read_csv(path)))
+    print(
+        f"{shown(path)}: {len(names) - len(absent)} of {len(names)} cells"
+        + "".join(f"\n  not yet run: {name}" for name in absent)
+    )
+    rows = pd.read_csv(path)
+    print(markdown(final_table(rows)[README]), markdown(arrival(rows)), sep="\n\n")
 
 
 def table(args):
     import pandas as pd
 
     from omac.results import final_table, short
+
     print(short(final_table(pd.read_csv(args.file))).to_string(index=False))
 
 

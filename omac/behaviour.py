@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from omac import code
+from omac import checkpoint, code
 from omac.envs import make
 from omac.evaluation import Stack, battle_seeds, rollout
 from omac.networks import MLP, AgentMLP, generators
 from omac.paths import BEHAVIOUR, BUILD, atomic, shown
 from omac.policy import MASKED
 from omac.progress import bar
-from omac.training import read_checkpoint
 
 MAKERS = ("behaviour", "networks", "evaluation", "episodes", "envs/smax")  # code that a checkpoint belongs to
 UNIT = 10.0  # rewards are divided by this, as in SMAX: a win returns 2
@@ -26,9 +25,9 @@ class Mappo:
     """JaxMARL's settings for SMAX (mappo_rnn_smax.yaml), but for an MLP actor and whole battles in each update."""
 
     battle_steps: int = 2_000_000
-    slots: int = 128          # battles side by side
-    turns: int = 3            # battles a slot fights for one update: about 128 slots x 128 steps
-    lr: float = 2e-3          # annealed to 0 over battle_steps
+    slots: int = 128  # battles side by side
+    turns: int = 3  # battles a slot fights for one update: about 128 slots x 128 steps
+    lr: float = 2e-3  # annealed to 0 over battle_steps
     hidden: int = 128
     epochs: int = 4
     minibatches: int = 4
@@ -38,7 +37,7 @@ class Mappo:
     entropy: float = 0.0
     value: float = 0.5
     max_grad_norm: float = 0.25
-    keep_every: float = 0.5   # a snapshot is kept when the mean return has risen by this much
+    keep_every: float = 0.5  # a snapshot is kept when the mean return has risen by this much
 
 
 def train(env, seed, settings=None, folder=BUILD / "behaviour", progress=True):
@@ -61,16 +60,20 @@ def train(env, seed, settings=None, folder=BUILD / "behaviour", progress=True):
     digest = hashlib.sha256(code.text(MAKERS).encode()).hexdigest()
     point = {"steps": 0, "update": 0, "settings": asdict(settings), "code": digest, "kept": [], "curve": []}
     if path.exists():
-        begun = read_checkpoint(path)
+        begun = checkpoint.read(path)
         if begun["settings"] != asdict(settings):
-            raise ValueError(f"{shown(path)} was trained with {begun['settings']}, now asked for {asdict(settings)}: delete it to begin anew")
+            raise ValueError(
+                f"{shown(path)} was trained with {begun['settings']}, now asked for {asdict(settings)}: delete it to begin anew"
+            )
         if begun.get("code") != digest:
             raise ValueError(f"{shown(path)} was trained by other code than this: delete it to begin anew")
         point = begun
         for module, name in ((actor, "actor"), (critic, "critic"), (adam, "adam")):
             module.load_state_dict(point[name])
     act = Stack(actor, 1, spec.horizon, sample=True)
-    shown_bar = bar(f"MAPPO {spec.map} seed {seed}" if progress else None, settings.battle_steps, "step", point["steps"])
+    shown_bar = bar(
+        f"MAPPO {spec.map} seed {seed}" if progress else None, settings.battle_steps, "step", point["steps"]
+    )
     while point["steps"] < settings.battle_steps:
         u = point["update"]
         seeds = battle_seeds(seed, u, shape=(settings.slots, settings.turns))
@@ -78,11 +81,25 @@ def train(env, seed, settings=None, folder=BUILD / "behaviour", progress=True):
         score = float(data.returns.mean())
         top = max((k["return"] for k in point["kept"]), default=-np.inf)
         if u == 0 or score >= top + settings.keep_every:
-            point["kept"].append({"seed": seed, "update": u, "steps": point["steps"], "return": score,
-                                  "actor": {k: v.clone() for k, v in actor.state_dict().items()}})
+            point["kept"].append(
+                {
+                    "seed": seed,
+                    "update": u,
+                    "steps": point["steps"],
+                    "return": score,
+                    "actor": {k: v.clone() for k, v in actor.state_dict().items()},
+                }
+            )
         adam.param_groups[0]["lr"] = settings.lr * (1 - point["steps"] / settings.battle_steps)
         losses = _update(actor, critic, adam, data, settings, np.random.default_rng([seed, u]))
-        row = {"seed": seed, "update": u, "steps": point["steps"], "return": score, "win_rate": float(data.win.mean()), **losses}
+        row = {
+            "seed": seed,
+            "update": u,
+            "steps": point["steps"],
+            "return": score,
+            "win_rate": float(data.win.mean()),
+            **losses,
+        }
         point["curve"].append(row)
         shown_bar.update(min(len(data.reward), settings.battle_steps - point["steps"]))
         shown_bar.set_postfix(**{"return": f"{score:.1f}", "wins": f"{data.win.mean():.0%}"})
@@ -127,11 +144,23 @@ def _update(actor, critic, adam, data, s, rng):
     with torch.no_grad():
         values = critic(torch.tensor(data.state)[None])[0, :, 0].numpy()
     adv = advantages(data, values, s.gamma, s.lam)
-    t = {"o": data.obs[row], "s": data.state[row], "avail": data.avail[row], "a": data.action.astype(np.int64),
-         "adv": adv, "v": values[row], "target": adv + values[row]}
+    t = {
+        "o": data.obs[row],
+        "s": data.state[row],
+        "avail": data.avail[row],
+        "a": data.action.astype(np.int64),
+        "adv": adv,
+        "v": values[row],
+        "target": adv + values[row],
+    }
     t = {k: torch.from_numpy(v) for k, v in t.items()}
     with torch.no_grad():
-        t["old"] = torch.cat([_log_pi(actor, o, m, a)[0] for o, m, a in zip(*(t[k].split(4096) for k in ("o", "avail", "a")), strict=True)])
+        t["old"] = torch.cat(
+            [
+                _log_pi(actor, o, m, a)[0]
+                for o, m, a in zip(*(t[k].split(4096) for k in ("o", "avail", "a")), strict=True)
+            ]
+        )
     parameters = [*actor.parameters(), *critic.parameters()]
     seen = []
     for _ in range(s.epochs):

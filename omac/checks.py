@@ -3,8 +3,19 @@
 import numpy as np
 
 FIELDS = ("obs", "state", "avail", "action", "reward", "terminated", "truncated", "start", "win", "id", "policy")
-KINDS = {"obs": "f", "state": "f", "avail": "b", "action": "i", "reward": "f", "terminated": "b", "truncated": "b",
-         "start": "i", "win": "b", "id": "i", "policy": "i"}
+KINDS = {
+    "obs": "f",
+    "state": "f",
+    "avail": "b",
+    "action": "i",
+    "reward": "f",
+    "terminated": "b",
+    "truncated": "b",
+    "start": "i",
+    "win": "b",
+    "id": "i",
+    "policy": "i",
+}
 DIMENSIONS = {"obs": 3, "state": 2, "avail": 3, "action": 2}
 ABOUT = ("env", "map", "level", "source", "seed", "versions", "reward_scale", "horizon", "policies", "sizes")
 
@@ -30,8 +41,12 @@ def _schema(x, about):
             return f"attribute {key}", "missing", "written by something other than Episodes.save"
     for name in FIELDS:
         if x[name].dtype.kind != KINDS[name] or x[name].ndim != DIMENSIONS.get(name, 1):
-            return (name, f"{x[name].dtype} with {x[name].ndim} dimensions where {DIMENSIONS.get(name, 1)} of kind "
-                    f"'{KINDS[name]}' are expected", "another layout or a conversion that lost the type")
+            return (
+                name,
+                f"{x[name].dtype} with {x[name].ndim} dimensions where {DIMENSIONS.get(name, 1)} of kind "
+                f"'{KINDS[name]}' are expected",
+                "another layout or a conversion that lost the type",
+            )
     return None
 
 
@@ -39,15 +54,31 @@ def _sizes(x, about):
     start, steps, episodes = x["start"], len(x["reward"]), len(x["win"])
     if episodes == 0 or len(start) != episodes + 1 or start[0] != 0 or start[-1] != steps:
         ends = f"{start[0]} to {start[-1]}" if len(start) else "nothing"
-        return "start", f"{len(start)} offsets from {ends} for {episodes} episodes and {steps} steps", "offsets and steps are of different files"
+        return (
+            "start",
+            f"{len(start)} offsets from {ends} for {episodes} episodes and {steps} steps",
+            "offsets and steps are of different files",
+        )
     if np.diff(start).min() < 1:
         e = int(np.argmin(np.diff(start)))
-        return "start", f"episode {e} has length {start[e + 1] - start[e]}", "an empty episode was recorded: drop it before saving"
+        return (
+            "start",
+            f"episode {e} has length {start[e + 1] - start[e]}",
+            "an empty episode was recorded: drop it before saving",
+        )
     for name in ("obs", "state", "avail"):
         if len(x[name]) == steps:
-            return name, f"{steps} rows for {steps} steps and {episodes} episodes, expected {steps + episodes}", "the final observation of each episode is missing"
+            return (
+                name,
+                f"{steps} rows for {steps} steps and {episodes} episodes, expected {steps + episodes}",
+                "the final observation of each episode is missing",
+            )
         if len(x[name]) != steps + episodes:
-            return name, f"{len(x[name])} rows, expected {steps} steps + {episodes} final observations", "rows were lost or repeated"
+            return (
+                name,
+                f"{len(x[name])} rows, expected {steps} steps + {episodes} final observations",
+                "rows were lost or repeated",
+            )
     for name in ("action", "terminated", "truncated"):
         if len(x[name]) != steps:
             return name, f"{len(x[name])} rows, expected {steps}", "rows were lost or repeated"
@@ -59,11 +90,23 @@ def _sizes(x, about):
         return "obs", f"{agents} agents", "arrays of different maps, or an observation of another width"
     found = [*x["obs"].shape[1:], x["state"].shape[1], x["avail"].shape[2]]
     if found != list(about["sizes"]):
-        return "obs", f"[n, O, S, A] is {found}, the simulator's sizes are {about['sizes']}", "data of another observation variant under this map's name"
+        return (
+            "obs",
+            f"[n, O, S, A] is {found}, the simulator's sizes are {about['sizes']}",
+            "data of another observation variant under this map's name",
+        )
     if np.diff(start).max() > about["horizon"]:
-        return "start", f"an episode of {np.diff(start).max()} steps, the horizon is {about['horizon']}", "two episodes joined, or another time limit"
+        return (
+            "start",
+            f"an episode of {np.diff(start).max()} steps, the horizon is {about['horizon']}",
+            "two episodes joined, or another time limit",
+        )
     if x["policy"].min() < 0 or x["policy"].max() >= len(about["policies"]):
-        return "policy", f"{x['policy'].min()} to {x['policy'].max()}, but {len(about['policies'])} policies are named", "policies of another file"
+        return (
+            "policy",
+            f"{x['policy'].min()} to {x['policy'].max()}, but {len(about['policies'])} policies are named",
+            "policies of another file",
+        )
     return None
 
 
@@ -71,7 +114,11 @@ def _finite(x, about):
     for name in ("obs", "state", "reward"):
         bad = ~np.isfinite(x[name])
         if bad.any():
-            return name, f"{int(bad.sum())} values are not finite, the first at {np.argwhere(bad)[0].tolist()}", "a simulator or conversion error"
+            return (
+                name,
+                f"{int(bad.sum())} values are not finite, the first at {np.argwhere(bad)[0].tolist()}",
+                "a simulator or conversion error",
+            )
     return None
 
 
@@ -80,11 +127,23 @@ def _ends(x, about):
     last[x["start"][1:] - 1] = True
     done = x["terminated"] | x["truncated"]
     if (x["terminated"] & x["truncated"]).any():
-        return "truncated", f"step {int(np.argmax(x['terminated'] & x['truncated']))} is terminated and truncated", "a time limit recorded as an end"
+        return (
+            "truncated",
+            f"step {int(np.argmax(x['terminated'] & x['truncated']))} is terminated and truncated",
+            "a time limit recorded as an end",
+        )
     if (done & ~last).any():
-        return "terminated", f"step {int(np.argmax(done & ~last))} ends inside an episode", "deaths of single agents recorded as the end, or offsets off by one"
+        return (
+            "terminated",
+            f"step {int(np.argmax(done & ~last))} ends inside an episode",
+            "deaths of single agents recorded as the end, or offsets off by one",
+        )
     if (~done & last).any():
-        return "terminated", f"the last step of {int((~done & last).sum())} episodes is no end", "the terminal transition was dropped"
+        return (
+            "terminated",
+            f"the last step of {int((~done & last).sum())} episodes is no end",
+            "the terminal transition was dropped",
+        )
     lost = x["win"] & ~x["terminated"][x["start"][1:] - 1]
     if lost.any():
         return "win", f"episode {int(np.argmax(lost))} is won but not terminated", "wins and episodes are out of step"
@@ -94,19 +153,30 @@ def _ends(x, about):
 def _actions(x, about):
     A = x["avail"].shape[2]
     if x["action"].min() < 0 or x["action"].max() >= A:
-        return "action", f"{x['action'].min()} to {x['action'].max()}, there are {A}", "actions of another map or counted from 1"
+        return (
+            "action",
+            f"{x['action'].min()} to {x['action'].max()}, there are {A}",
+            "actions of another map or counted from 1",
+        )
     episode = np.repeat(np.arange(len(x["win"])), np.diff(x["start"]))
     avail = x["avail"][np.arange(len(episode)) + episode]
     taken = np.take_along_axis(avail, x["action"][..., None].astype(np.int64), 2)[..., 0]
     if not taken.all():
         t, i = np.argwhere(~taken)[0]
-        return ("action", f"{int((~taken).sum())} actions were not available, the first {x['action'][t, i]} at step {t}, agent {i}",
-                "avail and action are out of step, or actions were not masked")
+        return (
+            "action",
+            f"{int((~taken).sum())} actions were not available, the first {x['action'][t, i]} at step {t}, agent {i}",
+            "avail and action are out of step, or actions were not masked",
+        )
     return None
 
 
 def _scale(x, about):
     total = np.add.reduceat(x["reward"].astype(np.float64), x["start"][:-1])
     if np.abs(total).max() > about["reward_scale"] * 1.001:
-        return "reward", f"an episode returns {total[np.abs(total).argmax()]:.2f} on a scale of {about['reward_scale']}", "returns-to-go in place of rewards, or another scale"
+        return (
+            "reward",
+            f"an episode returns {total[np.abs(total).argmax()]:.2f} on a scale of {about['reward_scale']}",
+            "returns-to-go in place of rewards, or another scale",
+        )
     return None

@@ -14,8 +14,13 @@ def normal(source):
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) \
-                and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+            and isinstance(body[0].value.value, str)
+        ):
             node.body = body[1:] or [ast.Pass()]
     return ast.unparse(tree)
 
@@ -24,7 +29,9 @@ def source(path):
     """Normal source of a .py file, or of the code cells of a notebook."""
     content = Path(path).read_text()
     if str(path).endswith(".ipynb"):
-        content = "\n".join("".join(cell["source"]) for cell in json.loads(content)["cells"] if cell["cell_type"] == "code")
+        content = "\n".join(
+            "".join(cell["source"]) for cell in json.loads(content)["cells"] if cell["cell_type"] == "code"
+        )
     return normal(content)
 
 

@@ -25,7 +25,9 @@ class Hyper:
     hidden: int = _f(256, "Table 2, A.1", "Hidden dimension")
     cca_hidden: int = _f(64, "Table 2, A.1", "CCA network hidden dimension")
     tau: float = _f(0.7, "Table 2, A.3", "Expectile parameter tau")
-    beta: float = _f(1.0, "Table 2, A.3: 0.5 on good and medium of 3s5z_vs_3s6z and corridor", "Temperature parameter beta")
+    beta: float = _f(
+        1.0, "Table 2, A.3: 0.5 on good and medium of 3s5z_vs_3s6z and corridor", "Temperature parameter beta"
+    )
     credit: str = _f("coupled", "Eq. 3; ablations of 6.4", among=("coupled", "independent", "tied"))
     steps: int = _f(10_000, "register 1: profile")
     global_input: str = _f("state", "register 4: OMIGA", among=("state", "joint_obs"))
@@ -48,20 +50,37 @@ class Hyper:
             if kind is float and type(value) is int:
                 object.__setattr__(self, f.name, float(value))
             elif type(value) is not kind:
-                raise ValueError(f"{f.name} is {value!r}, a {type(value).__name__}; expected {kind.__name__} ({f.metadata['source']})")
+                raise ValueError(
+                    f"{f.name} is {value!r}, a {type(value).__name__}; expected {kind.__name__} ({f.metadata['source']})"
+                )
             if among and value not in among:
                 raise ValueError(f"{f.name} is {value!r}; choose one of {', '.join(among)} ({f.metadata['source']})")
-        for name in ("steps", "batch_size", "eval_every", "eval_episodes", "final_episodes", "hidden", "cca_hidden", "max_weight",
-                     "lr_value", "lr_policy", "grad_clip"):
+        for name in (
+            "steps",
+            "batch_size",
+            "eval_every",
+            "eval_episodes",
+            "final_episodes",
+            "hidden",
+            "cca_hidden",
+            "max_weight",
+            "lr_value",
+            "lr_policy",
+            "grad_clip",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         if self.beta < 0:
-            raise ValueError(f"beta is {self.beta}; it must not be below 0: 0 clones, larger trusts the values more (Eq. 8)")
+            raise ValueError(
+                f"beta is {self.beta}; it must not be below 0: 0 clones, larger trusts the values more (Eq. 8)"
+            )
         for name, low, high in (("tau", 0, 1), ("gamma", 0, 1.0000001), ("polyak", 0, 1.0000001)):
             if not low < getattr(self, name) < high:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie between {low} and {int(high)}")
         if self.steps % self.eval_every:
-            raise ValueError(f"steps {self.steps} is no multiple of eval_every {self.eval_every}: the last snapshot must be the last step")
+            raise ValueError(
+                f"steps {self.steps} is no multiple of eval_every {self.eval_every}: the last snapshot must be the last step"
+            )
 
     def change(self, settings, origin="settings"):
         """A copy with `settings` changed. Raises ValueError for an unknown name, with the nearest known one."""
@@ -79,7 +98,9 @@ def load_params(path=None):
     params = yaml.safe_load(path.read_text())
     expected = {"table_2", "open_points", "variants", "profiles", "grid", "profile", "data", "threads"}
     if set(params) != expected:
-        raise ValueError(f"{path.name}: sections {sorted(set(params) ^ expected)} are unknown or missing; expected {sorted(expected)}")
+        raise ValueError(
+            f"{path.name}: sections {sorted(set(params) ^ expected)} are unknown or missing; expected {sorted(expected)}"
+        )
     return params
 
 
@@ -95,11 +116,17 @@ def settings(params, profile, map_name="6h_vs_8z", level="medium", variant="defa
     table = dict(params["table_2"])
     low = table.pop("Temperature parameter beta, lower", {"value": 0.5, "data sets": []})
     if set(table) != set(words):
-        raise ValueError(f"params.yaml, table_2: unknown or missing {sorted(set(table) ^ set(words))}; Table 2 has {sorted(words)}")
-    hyper = Hyper().change({words[k]: v for k, v in table.items()}, "table_2").change(params["open_points"], "open_points")
+        raise ValueError(
+            f"params.yaml, table_2: unknown or missing {sorted(set(table) ^ set(words))}; Table 2 has {sorted(words)}"
+        )
+    hyper = (
+        Hyper().change({words[k]: v for k, v in table.items()}, "table_2").change(params["open_points"], "open_points")
+    )
     if f"{map_name}-{level}" in low["data sets"]:
         hyper = hyper.change({"beta": low["value"]})
     chosen = dict(params["profiles"][profile])
     seeds = chosen.pop("seeds")
     chosen.pop("data", None)
-    return hyper.change(chosen, f"profile {profile}").change(params["variants"][variant] or {}, f"variant {variant}"), seeds
+    return hyper.change(chosen, f"profile {profile}").change(
+        params["variants"][variant] or {}, f"variant {variant}"
+    ), seeds

@@ -44,7 +44,14 @@ class Episodes:
     @property
     def spec(self):
         """The sizes of this data, to hold against a simulator's."""
-        return Spec(self.about["env"], self.about["map"], *self.obs.shape[1:], self.state.shape[1], self.avail.shape[2], self.about["horizon"])
+        return Spec(
+            self.about["env"],
+            self.about["map"],
+            *self.obs.shape[1:],
+            self.state.shape[1],
+            self.avail.shape[2],
+            self.about["horizon"],
+        )
 
     @property
     def lengths(self):
@@ -96,19 +103,28 @@ class Episodes:
             with h5py.File(path, "r") as f:
                 missing = [k for k in FIELDS if not isinstance(f.get(k), h5py.Dataset)]
                 if missing:
-                    raise DataError(name, missing[0], f"not in the file, which has {sorted(f)}", "another layout: pull it through its own source")
+                    raise DataError(
+                        name,
+                        missing[0],
+                        f"not in the file, which has {sorted(f)}",
+                        "another layout: pull it through its own source",
+                    )
                 arrays = {k: f[k][()] for k in FIELDS}
                 about = {k: json.loads(v) for k, v in f.attrs.items()}
         except DataError:
             raise
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as e:
             if not Path(path).is_file():
-                raise DataError(name, "file", "does not exist" if not Path(path).exists() else "is a folder", _remedy(path)) from None
+                raise DataError(
+                    name, "file", "does not exist" if not Path(path).exists() else "is a folder", _remedy(path)
+                ) from None
             with open(path, "rb") as f:
                 head = f.read(8)
             if head != b"\x89HDF\r\n\x1a\n":
                 raise DataError(name, "file", f"begins with {head!r}", "it is not an HDF5 file") from None
-            raise DataError(name, "file", str(e).replace("\n", " "), "a truncated or damaged file: delete it and pull it again") from None
+            raise DataError(
+                name, "file", str(e).replace("\n", " "), "a truncated or damaged file: delete it and pull it again"
+            ) from None
         check(arrays, about, name)
         return cls(**arrays, about=about)
 
@@ -139,14 +155,24 @@ def write(path, parts):
                 for name in FIELDS:
                     x = part.start[1:] + steps if name == "start" and episodes else getattr(part, name)
                     if not episodes:
-                        f.create_dataset(name, dtype=x.dtype, shape=(0, *x.shape[1:]), maxshape=(None, *x.shape[1:]),
-                                         chunks=(CHUNK, *x.shape[1:]), compression="gzip", compression_opts=1, shuffle=True)
+                        f.create_dataset(
+                            name,
+                            dtype=x.dtype,
+                            shape=(0, *x.shape[1:]),
+                            maxshape=(None, *x.shape[1:]),
+                            chunks=(CHUNK, *x.shape[1:]),
+                            compression="gzip",
+                            compression_opts=1,
+                            shuffle=True,
+                        )
                         f.attrs.update({k: json.dumps(part.about[k], sort_keys=True) for k in sorted(part.about)})
                     f[name].resize(len(f[name]) + len(x), axis=0)
-                    f[name][len(f[name]) - len(x):] = x
+                    f[name][len(f[name]) - len(x) :] = x
                 steps, episodes = steps + len(part.reward), episodes + len(part)
         if not episodes:
-            raise DataError(shown(path), "start", "no episodes to write", "every episode was filtered out, or none was pulled")
+            raise DataError(
+                shown(path), "start", "no episodes to write", "every episode was filtered out, or none was pulled"
+            )
         return sha256(part_path)
 
 

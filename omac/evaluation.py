@@ -61,7 +61,9 @@ class Stack:
     def of(cls, net, states, horizon, sample=False):
         """For a policy network and a list of its state dicts of [K,...]: policy j*K + k is seed k of states[j]."""
         stack = {k: torch.cat([s[k].cpu() for s in states]) for k in states[0]}
-        return cls(lambda x: torch.func.functional_call(net, stack, x), len(next(iter(stack.values()))), horizon, sample)
+        return cls(
+            lambda x: torch.func.functional_call(net, stack, x), len(next(iter(stack.values()))), horizon, sample
+        )
 
     @torch.no_grad()
     def __call__(self, obs, avail, battle_seed, t):
@@ -78,7 +80,9 @@ class Stack:
         if self._noise is None:
             self._noise = np.empty((len(t), self.horizon, *shape), np.float32)
         for e in np.flatnonzero(t == 0):
-            u = np.random.Generator(np.random.Philox(key=int(battle_seed[e]))).random((self.horizon, *shape), np.float32)
+            u = np.random.Generator(np.random.Philox(key=int(battle_seed[e]))).random(
+                (self.horizon, *shape), np.float32
+            )
             self._noise[e] = -np.log(-np.log(u + 1e-12) + 1e-12)
         return self._noise[np.arange(len(t)), t]
 
@@ -117,9 +121,20 @@ def rollout(battle, act, seeds, about, policy=None, progress=None):
     packed = {k: np.concatenate(v)[order["row" if k in View._fields else "step"]] for k, v in keep.items()}
     spec = battle.spec
     ends = np.flatnonzero(packed["terminated"] | packed["truncated"]) + 1
-    return Episodes(**packed, start=np.concatenate([[0], ends]), win=win, id=np.arange(E * R),
-                    policy=np.zeros(E * R, np.int32) if policy is None else np.asarray(policy, np.int32),
-                    about={**about, "env": spec.env, "map": spec.map, "horizon": spec.horizon, "sizes": [spec.n, spec.obs, spec.state, spec.actions]})
+    return Episodes(
+        **packed,
+        start=np.concatenate([[0], ends]),
+        win=win,
+        id=np.arange(E * R),
+        policy=np.zeros(E * R, np.int32) if policy is None else np.asarray(policy, np.int32),
+        about={
+            **about,
+            "env": spec.env,
+            "map": spec.map,
+            "horizon": spec.horizon,
+            "sizes": [spec.n, spec.obs, spec.state, spec.actions],
+        },
+    )
 
 
 class Scores(NamedTuple):

@@ -10,8 +10,17 @@ from omac.paths import atomic
 
 COLOURS = {"omac": "#0072B2", "bc": "#E69F00", "data": "#555555"}  # Okabe-Ito, safe for colour-blind readers
 LABELS = {"omac": "OMAC", "bc": "BC", "data": "data set"}
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False,
-         "figure.dpi": 110, "savefig.dpi": 130, "svg.hashsalt": "omac"}
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.dpi": 110,
+    "savefig.dpi": 130,
+    "svg.hashsalt": "omac",
+}
 
 
 def _figure(width, height, columns=1):
@@ -37,11 +46,16 @@ def scores(rows, title):
             x, mean, std = by_step.index.to_numpy(float), *by_step.to_numpy(float).T
             ax.plot(x, mean, color=COLOURS.get(algorithm), label=LABELS.get(algorithm, algorithm))
             ax.fill_between(x, mean - std, mean + std, color=COLOURS.get(algorithm), alpha=0.18, lw=0)
-        ax.axhline(rows.loc[rows["kind"] == "data", column].mean(), color=COLOURS["data"], ls="--", lw=1, label="data set")
+        ax.axhline(
+            rows.loc[rows["kind"] == "data", column].mean(), color=COLOURS["data"], ls="--", lw=1, label="data set"
+        )
         ax.set(xlabel="gradient steps", ylabel=label)
     axes[0].legend(loc="best")
     evals = rows[rows["kind"] == "eval"]
-    figure.suptitle(f"{title}: {evals['seed'].nunique()} seeds, {int(evals['episodes'].iloc[0])} battles a point, band ± 1 std", fontsize=9)
+    figure.suptitle(
+        f"{title}: {evals['seed'].nunique()} seeds, {int(evals['episodes'].iloc[0])} battles a point, band ± 1 std",
+        fontsize=9,
+    )
     return figure
 
 
@@ -53,7 +67,13 @@ def values(log, probe, title):
     figure, axes = _figure(9.6, 2.9, 3)
     mean = log.groupby("step")[["q_tot", "return_followed", "weight_std"]].mean()
     axes[0].plot(mean.index, mean["q_tot"], color=COLOURS["omac"], label="mean $Q_{tot}(o, a)$")
-    axes[0].plot(mean.index, mean["return_followed"], color=COLOURS["data"], ls="--", label="mean discounted return that followed")
+    axes[0].plot(
+        mean.index,
+        mean["return_followed"],
+        color=COLOURS["data"],
+        ls="--",
+        label="mean discounted return that followed",
+    )
     axes[0].set(xlabel="gradient steps", ylabel="value (discounted return)")
     axes[0].set_ylim(0, 1.45 * max(mean["q_tot"].max(), mean["return_followed"].max()))
     axes[0].legend(loc="upper left", fontsize=8)
@@ -61,7 +81,11 @@ def values(log, probe, title):
     axes[1].scatter(ret, q, s=3, alpha=0.3, color=COLOURS["omac"], lw=0)
     ends = [min(ret.min(), q.min()), max(ret.max(), q.max())]
     axes[1].plot(ends, ends, color="black", lw=0.8, ls=":")
-    axes[1].set(xlabel="discounted return that followed", ylabel="$Q_{tot}(o, a)$", title=f"one seed, correlation {np.corrcoef(ret, q)[0, 1]:.2f}")
+    axes[1].set(
+        xlabel="discounted return that followed",
+        ylabel="$Q_{tot}(o, a)$",
+        title=f"one seed, correlation {np.corrcoef(ret, q)[0, 1]:.2f}",
+    )
     axes[1].title.set_fontsize(9)
     axes[2].plot(mean.index, mean["weight_std"], color=COLOURS["omac"])
     axes[2].set(xlabel="gradient steps", ylabel=r"std of $\exp(\beta A)$")
@@ -74,8 +98,14 @@ def histogram(data, title):
     """How the episodes of a data set ended: returns of lost, timed-out and won battles."""
     figure, axes = _figure(4.6, 2.6)
     lost = ~data.win & data.terminated[data.start[1:] - 1]
-    for mask, label, colour in ((lost, "lost", "#D55E00"), (~data.win & ~lost, "time limit", "#CC79A7"), (data.win, "won", "#009E73")):
-        axes[0].hist(data.returns[mask], np.arange(0, 21, 0.5), color=colour, label=f"{label} ({mask.mean():.0%})", alpha=0.85)
+    for mask, label, colour in (
+        (lost, "lost", "#D55E00"),
+        (~data.win & ~lost, "time limit", "#CC79A7"),
+        (data.win, "won", "#009E73"),
+    ):
+        axes[0].hist(
+            data.returns[mask], np.arange(0, 21, 0.5), color=colour, label=f"{label} ({mask.mean():.0%})", alpha=0.85
+        )
     axes[0].set(xlabel="return (0-20)", ylabel="episodes")
     axes[0].legend()
     figure.suptitle(title, fontsize=9)
@@ -86,10 +116,23 @@ def behaviour(curve, snapshots, title):
     """MAPPO's learning curve by seed, and the snapshots that the levels pool."""
     figure, axes = _figure(5.6, 3.0)
     for seed, group in curve.groupby("seed"):
-        axes[0].plot(group["steps"] / 1e6, group["return"], lw=1, color="#999999", label="MAPPO, per seed" if seed == curve["seed"].min() else None)
+        axes[0].plot(
+            group["steps"] / 1e6,
+            group["return"],
+            lw=1,
+            color="#999999",
+            label="MAPPO, per seed" if seed == curve["seed"].min() else None,
+        )
     for level, colour in (("poor", "#D55E00"), ("medium", "#E69F00"), ("good", "#009E73")):
         chosen = snapshots[snapshots["level"] == level]
-        axes[0].scatter(chosen["steps"] / 1e6, chosen["return"], s=14, color=colour, zorder=3, label=f"{level}: {len(chosen)} snapshots")
+        axes[0].scatter(
+            chosen["steps"] / 1e6,
+            chosen["return"],
+            s=14,
+            color=colour,
+            zorder=3,
+            label=f"{level}: {len(chosen)} snapshots",
+        )
     axes[0].set(xlabel="battle-steps (millions)", ylabel="mean return (0-20)")
     axes[0].legend(loc="lower right", fontsize=8)
     figure.suptitle(title, fontsize=9)
@@ -104,8 +147,8 @@ def replay(data, episode, path, title):
     n, allies = data.spec.state // 12, data.spec.n
     first, last = data.start[episode] + episode, data.start[episode + 1] + episode
     frames, seen = [], None
-    moved = data.state[first:last + 1, : n * 10].reshape(-1, n, 10)
-    where = moved[..., 1:3][moved[..., 0] > 0]      # the part of the field that the battle takes place on
+    moved = data.state[first : last + 1, : n * 10].reshape(-1, n, 10)
+    where = moved[..., 1:3][moved[..., 0] > 0]  # the part of the field that the battle takes place on
     middle, half = (where.min(0) + where.max(0)) / 2, (where.max(0) - where.min(0)).max() / 2 + 1.5
     box = np.stack([middle - half, middle + half], 1)
     outcome = "won" if data.win[episode] else "time limit" if data.truncated[data.start[episode + 1] - 1] else "lost"
@@ -114,12 +157,12 @@ def replay(data, episode, path, title):
         alive = unit[:, 0] > 0
         seen = unit[:, 1:3].copy() if seen is None else np.where(alive[:, None], unit[:, 1:3], seen)
         action = data.action[row - episode] if row < last else np.zeros(allies, int)
-        total = data.reward[data.start[episode]:row - episode].sum()
+        total = data.reward[data.start[episode] : row - episode].sum()
         caption = f"{title}\nstep {t}, return {total:.1f}{', ' + outcome if row == last else ''}"
         frames.append(_frame(seen, unit[:, 0], alive, action, allies, caption, box))
     palette = frames[0].quantize(48)
     frames = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
-    frames += frames[-1:] * 8                        # rest on the outcome for a second
+    frames += frames[-1:] * 8  # rest on the outcome for a second
     with atomic(path) as part:
         frames[0].save(part, format="GIF", save_all=True, append_images=frames[1:], duration=125, loop=0, optimize=True)
     return path

@@ -14,8 +14,8 @@ from omac.paths import BEHAVIOUR, atomic, shown
 
 LEVELS = ("poor", "medium", "good")
 LEAST, LEAST_SEEDS = 6, 2  # snapshots and training seeds that a level pools at the least
-MEASURED = 320             # battles that measure a snapshot's mean return, actions sampled
-MEASURING = 3              # first word of those battles' seeds
+MEASURED = 320  # battles that measure a snapshot's mean return, actions sampled
+MEASURING = 3  # first word of those battles' seeds
 
 
 def path_of(env, map_name, folder=BEHAVIOUR):
@@ -31,7 +31,9 @@ def cut(returns, first):
     """
     low, high = returns[first], max(returns)
     if high <= low:
-        raise ValueError(f"the best of {len(returns)} snapshots returns {high:.2f}, the first one {low:.2f}: nothing was learned, train longer")
+        raise ValueError(
+            f"the best of {len(returns)} snapshots returns {high:.2f}, the first one {low:.2f}: nothing was learned, train longer"
+        )
     return [LEVELS[int(np.clip((r - low) / (high - low) * 3, 0, 2))] for r in returns]
 
 
@@ -45,21 +47,37 @@ def save(env, points, folder=BEHAVIOUR):
     states = [{name: x.half().float() for name, x in k["actor"].items()} for k in kept]
     spec = make(env, 1).spec
     seeds = np.stack([battle_seeds(MEASURING, k["seed"], k["update"], shape=(MEASURED,)) for k in kept])
-    scores = evaluate(env, _actor(spec, states[0]), states, seeds, sample=True, progress=f"measuring {len(kept)} snapshots")
+    scores = evaluate(
+        env, _actor(spec, states[0]), states, seeds, sample=True, progress=f"measuring {len(kept)} snapshots"
+    )
     returns = scores.returns.mean(1).tolist()
     first = min(range(len(kept)), key=lambda i: (kept[i]["steps"], kept[i]["seed"]))
-    rows = [{"name": f"mappo-{k['seed']}-{k['update']}", "seed": k["seed"], "update": k["update"], "steps": k["steps"], "level": level,
-             "return": round(r, 4), "win_rate": round(float(w), 4)}
-            for k, level, r, w in zip(kept, cut(returns, first), returns, scores.win.mean(1), strict=True)]
+    rows = [
+        {
+            "name": f"mappo-{k['seed']}-{k['update']}",
+            "seed": k["seed"],
+            "update": k["update"],
+            "steps": k["steps"],
+            "level": level,
+            "return": round(r, 4),
+            "win_rate": round(float(w), 4),
+        }
+        for k, level, r, w in zip(kept, cut(returns, first), returns, scores.win.mean(1), strict=True)
+    ]
     for level in LEVELS:
         members = [r for r in rows if r["level"] == level]
         if len(members) < LEAST or len({r["seed"] for r in members}) < LEAST_SEEDS:
-            raise ValueError(f"{env}: level {level} has {len(members)} snapshots of seeds {sorted({r['seed'] for r in members})}; at least {LEAST} of "
-                             f"{LEAST_SEEDS} seeds are needed: train more seeds, longer, or with a smaller keep_every")
+            raise ValueError(
+                f"{env}: level {level} has {len(members)} snapshots of seeds {sorted({r['seed'] for r in members})}; at least {LEAST} of "
+                f"{LEAST_SEEDS} seeds are needed: train more seeds, longer, or with a smaller keep_every"
+            )
     path = path_of(spec.env, spec.map, folder)
     with atomic(path) as part:
-        save_file({k: torch.cat([s[k] for s in states]).half() for k in states[0]}, part,
-                  metadata={"snapshots": json.dumps(rows), "settings": json.dumps(points[0]["settings"])})
+        save_file(
+            {k: torch.cat([s[k] for s in states]).half() for k in states[0]},
+            part,
+            metadata={"snapshots": json.dumps(rows), "settings": json.dumps(points[0]["settings"])},
+        )
     return path
 
 
@@ -70,7 +88,9 @@ def load(env, map_name, level, folder=BEHAVIOUR):
     """
     path = path_of(env, map_name, folder)
     if not path.exists():
-        raise FileNotFoundError(f"no behaviour policies for {env}:{map_name} ({shown(path)} is missing): run `python -m omac behaviour {map_name}`")
+        raise FileNotFoundError(
+            f"no behaviour policies for {env}:{map_name} ({shown(path)} is missing): run `python -m omac behaviour {map_name}`"
+        )
     if level not in LEVELS:
         raise ValueError(f"unknown level {level!r}; there are {', '.join(LEVELS)}")
     try:
@@ -78,9 +98,11 @@ def load(env, map_name, level, folder=BEHAVIOUR):
             rows = json.loads(f.metadata()["snapshots"])
             tensors = {k: f.get_tensor(k).float() for k in sorted(f.keys())}
     except (SafetensorError, TypeError, KeyError) as e:
-        raise ValueError(f"{shown(path)} cannot be read ({e}): restore it with `git checkout -- {shown(path)}`") from None
+        raise ValueError(
+            f"{shown(path)} cannot be read ({e}): restore it with `git checkout -- {shown(path)}`"
+        ) from None
     chosen = [i for i, r in enumerate(rows) if r["level"] == level]
-    states = [{k: x[i: i + 1] for k, x in tensors.items()} for i in chosen]
+    states = [{k: x[i : i + 1] for k, x in tensors.items()} for i in chosen]
     return _actor(make(f"{env}:{map_name}", 1).spec, states[0]), states, [rows[i] for i in chosen]
 
 

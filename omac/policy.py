@@ -27,5 +27,8 @@ def policy_diagnostics(pi, batch, hyper):
     """[K] each: entropy (nats), log-likelihood of the data's actions, share of agent-steps where the greedy action is the data's."""
     log_p = log_probs(pi, batch, hyper)
     greedy = pi(batch.o).masked_fill(~batch.avail, MASKED).argmax(-1)
-    return {"entropy": -(log_p.exp() * log_p).sum(-1).mean((1, 2)), "log_likelihood": take(log_p, batch.a).mean((1, 2)),
-            "agreement": (greedy == batch.a).float().mean((1, 2))}
+    return {
+        "entropy": -(log_p.exp() * log_p).sum(-1).mean((1, 2)),
+        "log_likelihood": take(log_p, batch.a).mean((1, 2)),
+        "agreement": (greedy == batch.a).float().mean((1, 2)),
+    }

@@ -35,8 +35,16 @@ class Replay:
         if hyper.reward == "return_to_go":  # register 13: what OMIGA's released loader feeds the Bellman update
             r = data.to_go()
         done = data.terminated | (False if hyper.bootstrap_at_limit else data.truncated)
-        put = {"obs": data.obs, "state": data.state, "avail": data.avail, "row": row, "a": data.action.astype(np.int64),
-               "r": r, "done": done.astype(np.float32), "ret": data.to_go(hyper.gamma, r)}
+        put = {
+            "obs": data.obs,
+            "state": data.state,
+            "avail": data.avail,
+            "row": row,
+            "a": data.action.astype(np.int64),
+            "r": r,
+            "done": done.astype(np.float32),
+            "ret": data.to_go(hyper.gamma, r),
+        }
         self.x = {k: torch.from_numpy(np.ascontiguousarray(v)).to(device) for k, v in put.items()}
         self.batch_size, self.joint_obs, self.steps = hyper.batch_size, hyper.global_input == "joint_obs", len(r)
 
@@ -52,4 +60,15 @@ class Replay:
         row = x["row"][t]
         o, o_next, avail = x["obs"][row], x["obs"][row + 1], x["avail"][row]
         s, s_next = (o.flatten(2), o_next.flatten(2)) if self.joint_obs else (x["state"][row], x["state"][row + 1])
-        return Batch(o, o_next, s, s_next, x["a"][t], avail, (avail.sum(-1) > 1).to(o.dtype), x["r"][t], x["done"][t], x["ret"][t])
+        return Batch(
+            o,
+            o_next,
+            s,
+            s_next,
+            x["a"][t],
+            avail,
+            (avail.sum(-1) > 1).to(o.dtype),
+            x["r"][t],
+            x["done"][t],
+            x["ret"][t],
+        )

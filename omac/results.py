@@ -46,25 +46,52 @@ def final_table(rows):
     last = rows[rows["kind"].isin(["data", "final"])]
     twice = last[last.duplicated([*keys, "profile", "seed"])]
     if len(twice):
-        raise ValueError(f"two final rows for {twice.iloc[0][[*keys, 'profile', 'seed']].to_dict()}: rows of two runs in one file")
+        raise ValueError(
+            f"two final rows for {twice.iloc[0][[*keys, 'profile', 'seed']].to_dict()}: rows of two runs in one file"
+        )
     lines = []
     for values, group in last.groupby([*keys, "profile"], sort=False):
         cell = dict(zip([*keys, "profile"], values, strict=True))
-        of_cell = rows[(rows[list(cell)] == pd.Series(cell)).all(axis=1) & (rows["kind"] == "eval")].sort_values("step").groupby("seed")["return_mean"]
-        lines.append({**cell, "return": _spread(group["return_mean"]), "win rate": _spread(group["win_rate"]),
-                      "last five": _spread(of_cell.apply(lambda x: x.tail(5).mean())), "best": _spread(of_cell.max()),
-                      "seeds": group["seed"].nunique() or "", "episodes": int(group["episodes"].sum())})
+        of_cell = (
+            rows[(rows[list(cell)] == pd.Series(cell)).all(axis=1) & (rows["kind"] == "eval")]
+            .sort_values("step")
+            .groupby("seed")["return_mean"]
+        )
+        lines.append(
+            {
+                **cell,
+                "return": _spread(group["return_mean"]),
+                "win rate": _spread(group["win_rate"]),
+                "last five": _spread(of_cell.apply(lambda x: x.tail(5).mean())),
+                "best": _spread(of_cell.max()),
+                "seeds": group["seed"].nunique() or "",
+                "episodes": int(group["episodes"].sum()),
+            }
+        )
     order = {name: i for i, name in enumerate(NAMES)}
-    lines.sort(key=lambda x: (x["env"], x["map"], LEVELS.index(x["level"]) if x["level"] in LEVELS else 9, -x["ratio"], order.get(x["algorithm"], 9),
-                              x["algorithm"], x["variant"], x["profile"]))
+    lines.sort(
+        key=lambda x: (
+            x["env"],
+            x["map"],
+            LEVELS.index(x["level"]) if x["level"] in LEVELS else 9,
+            -x["ratio"],
+            order.get(x["algorithm"], 9),
+            x["algorithm"],
+            x["variant"],
+            x["profile"],
+        )
+    )
     return pd.DataFrame([{**x, "algorithm": NAMES.get(x["algorithm"], x["algorithm"])} for x in lines])
 
 
 def _spread(x):
-    """"mean ± std" over seeds; the mean alone of a single number; nothing of none."""
+    """ "mean ± std" over seeds; the mean alone of a single number; nothing of none."""
     if not len(x):
         return ""
     return f"{x.mean():.2f}" + (f" ± {x.std(ddof=0):.2f}" if len(x) > 1 else "")
+
+
+README = ["map", "level", "algorithm", "return", "win rate", "last five", "best", "seeds"]
 
 
 def short(table):
@@ -72,8 +99,49 @@ def short(table):
     return table[[c for c in table if c in ("algorithm", "return", "win rate") or table[c].nunique() > 1]]
 
 
-def markdown(rows):
-    """`final_table` as the lines of a Markdown table, for the README."""
-    table = final_table(rows)[["map", "level", "algorithm", "return", "win rate", "last five", "best", "seeds"]]
+def arrival(rows):
+    """One line per cell that learns values: have they arrived, and do the weights of Eq. (8) spread?
+
+    The step at which the mean of Q_tot first reaches the mean discounted return that followed in the data; both, their
+    correlation, the scale of w_q and the spread of exp(beta A) at the last step. Means over seeds.
+    """
+    lines = []
+    learned = rows[(rows["kind"] == "eval") & rows["q_tot"].notna()]
+    for values, group in learned.groupby(["map", "level", "algorithm", "profile"], sort=False):
+        mean = group.groupby("step")[["q_tot", "return_followed", "q_correlation", "w_q", "weight_std"]].mean()
+        reached = mean.index[mean["q_tot"] >= mean["return_followed"]]
+        end = mean.iloc[-1]
+        lines.append(
+            [
+                *values[:2],
+                NAMES.get(values[2], values[2]),
+                values[3],
+                f"{end['return_followed']:.2f}",
+                reached[0] if len(reached) else "never",
+                f"{end['q_tot']:.2f} at {mean.index[-1]}",
+                f"{end['q_correlation']:.2f}",
+                f"{end['w_q']:.2f}",
+                f"{end['weight_std']:.2f}",
+            ]
+        )
+    return pd.DataFrame(
+        lines,
+        columns=[
+            "map",
+            "level",
+            "algorithm",
+            "profile",
+            "return that followed",
+            "Q_tot reaches it at step",
+            "Q_tot at the end",
+            "correlation",
+            "w_q",
+            "std of exp(beta A)",
+        ],
+    )
+
+
+def markdown(table):
+    """A table as the lines of a Markdown table, for the README."""
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in [table.columns, *table.to_numpy().tolist()]]
     return "\n".join([lines[0], "|" + "---|" * len(table.columns), *lines[1:]])

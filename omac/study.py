@@ -1,6 +1,5 @@
 """One cell of the study: one algorithm on one data set, all seeds at once, from the file to tidy rows."""
 
-
 import json
 
 import h5py
@@ -26,7 +25,9 @@ def split(dataset):
     """("smax", "6h_vs_8z", "medium", 100) from "smax-6h_vs_8z-medium-100". Raises ValueError for another form."""
     parts = dataset.split("-")
     if len(parts) != 4 or not parts[3].isdigit():
-        raise ValueError(f"data set {dataset!r} is not <source>-<map>-<level>-<ratio>, for instance smax-6h_vs_8z-medium-100")
+        raise ValueError(
+            f"data set {dataset!r} is not <source>-<map>-<level>-<ratio>, for instance smax-6h_vs_8z-medium-100"
+        )
     return parts[0], parts[1], parts[2], int(parts[3])
 
 
@@ -65,7 +66,9 @@ def ensure(dataset, params=None, folder=ROOT / "data"):
     raw, path = sources.raw_path(source, map_name, level, folder / "raw"), episodes_path(dataset, folder)
     if not _made_with(raw, data["pull_episodes"], seed=data["seed"]):
         sources.pull(source, map_name, level, data["pull_episodes"], data["seed"], folder / "raw")
-    if not _made_with(path, data["sample_episodes"] * ratio // 100, sample_seed=data["seed"], parent_sha256=sha256(raw)):
+    if not _made_with(
+        path, data["sample_episodes"] * ratio // 100, sample_seed=data["seed"], parent_sha256=sha256(raw)
+    ):
         draw_sample(dataset, params, folder)
     return path
 
@@ -81,7 +84,17 @@ def _made_with(path, episodes, **about):
         return False
 
 
-def run_cell(dataset, algorithm, variant="default", profile="laptop", out=None, device="auto", params=None, folder=ROOT / "data", progress=True):
+def run_cell(
+    dataset,
+    algorithm,
+    variant="default",
+    profile="laptop",
+    out=None,
+    device="auto",
+    params=None,
+    folder=ROOT / "data",
+    progress=True,
+):
     """Train, let all snapshots fight, write tidy rows to `out` (CSV). Returns (rows as a DataFrame, Trained, Episodes).
 
     A row per seed and snapshot (kind "eval"), per seed at the end (kind "final") and for the data set itself (kind
@@ -95,16 +108,28 @@ def run_cell(dataset, algorithm, variant="default", profile="laptop", out=None, 
     path = episodes_path(dataset, folder)
     data = Episodes.load(path)
     if (data.about["map"], data.about["level"]) != (map_name, level):
-        raise ValueError(f"{shown(path)} holds {data.about['map']} {data.about['level']}, its name says {map_name} {level}: it was renamed or copied")
+        raise ValueError(
+            f"{shown(path)} holds {data.about['map']} {data.about['level']}, its name says {map_name} {level}: it was renamed or copied"
+        )
     env = f"{data.spec.env}:{data.spec.map}"
     there = make(env, 1).spec
     if there != data.spec:
-        raise ValueError(f"{shown(path)} is of {data.spec}, the simulator is {there}: this data cannot be fought with here")
+        raise ValueError(
+            f"{shown(path)} is of {data.spec}, the simulator is {there}: this data cannot be fought with here"
+        )
     name = f"{dataset}-{algorithm}-{variant}-{profile}"
     checkpoint = BUILD / "checkpoints" / f"{name}.pt"
     trained = train(data, algorithm, hyper, seeds, checkpoint, device, progress)
     rows = [*score(trained, env, hyper, seeds, name if progress else None), data_row(data)]
-    about = {"env": data.spec.env, "map": map_name, "level": level, "ratio": ratio, "algorithm": algorithm, "variant": variant, "profile": profile}
+    about = {
+        "env": data.spec.env,
+        "map": map_name,
+        "level": level,
+        "ratio": ratio,
+        "algorithm": algorithm,
+        "variant": variant,
+        "profile": profile,
+    }
     table = pd.DataFrame([{**about, **r} for r in rows]).astype({"seed": "Int64", "step": "Int64"})
     table = table[KEYS + SCORES + [c for c in table if c not in KEYS + SCORES]]
     if out is not None:
@@ -119,14 +144,30 @@ def score(trained, env, hyper, seeds, progress=None):
     """
     log = [dict(r) for r in trained.log]
     rows = [{**r, "kind": "value"} for r in log if r.pop("phase") == "value"]
-    logged = {(r["seed"], r["step"]): r for r in log[len(rows):]}
-    for kind, snapshots, episodes in (("eval", trained.snapshots, hyper.eval_episodes), ("final", trained.snapshots[-1:], hyper.final_episodes)):
-        fought = np.stack([battle_seeds(EVALUATION[kind], seed, s["step"], shape=(episodes,)) for s in snapshots for seed in seeds])
-        got = evaluate(env, trained.nets.pi, [s["policy"] for s in snapshots], fought, progress=progress and f"{kind} {progress}")
+    logged = {(r["seed"], r["step"]): r for r in log[len(rows) :]}
+    for kind, snapshots, episodes in (
+        ("eval", trained.snapshots, hyper.eval_episodes),
+        ("final", trained.snapshots[-1:], hyper.final_episodes),
+    ):
+        fought = np.stack(
+            [battle_seeds(EVALUATION[kind], seed, s["step"], shape=(episodes,)) for s in snapshots for seed in seeds]
+        )
+        got = evaluate(
+            env, trained.nets.pi, [s["policy"] for s in snapshots], fought, progress=progress and f"{kind} {progress}"
+        )
         for p in range(len(fought)):
             step, seed = snapshots[p // len(seeds)]["step"], seeds[p % len(seeds)]
-            rows.append({**logged[seed, step], "kind": kind, "episodes": episodes, "return_mean": got.returns[p].mean(),
-                         "return_std": got.returns[p].std(), "win_rate": got.win[p].mean(), "length": got.length[p].mean()})
+            rows.append(
+                {
+                    **logged[seed, step],
+                    "kind": kind,
+                    "episodes": episodes,
+                    "return_mean": got.returns[p].mean(),
+                    "return_std": got.returns[p].std(),
+                    "win_rate": got.win[p].mean(),
+                    "length": got.length[p].mean(),
+                }
+            )
     return rows
 
 
@@ -139,7 +180,13 @@ def write(table, out):
 def data_row(data):
     """The data set's own row of the result table: mean, std, win rate and length of its episodes."""
     r = data.returns
-    return {"algorithm": "data", "variant": "", "kind": "data", "episodes": len(data), "return_mean": float(r.mean()), "return_std": float(r.std()),
-            "win_rate": float(data.win.mean()), "length": float(data.lengths.mean())}
-
-
+    return {
+        "algorithm": "data",
+        "variant": "",
+        "kind": "data",
+        "episodes": len(data),
+        "return_mean": float(r.mean()),
+        "return_std": float(r.std()),
+        "win_rate": float(data.win.mean()),
+        "length": float(data.lengths.mean()),
+    }

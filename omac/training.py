@@ -1,19 +1,17 @@
 """Algorithm 1 for any algorithm module: K seeds at once, snapshots of the policy, checkpoints, exact resumption."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from omac import algorithms, code
-from omac.checks import FIELDS
+
+from omac import algorithms
+from omac.checkpoint import fingerprint, read
 from omac.networks import generators
 from omac.paths import atomic, shown
 from omac.progress import bar
 from omac.replay import Replay
 
-TRAINING = ("networks", "losses", "policy", "replay", "episodes", "training", "algorithms/omac")
 PROBE = 2_048  # transitions, evenly spaced over the data, on which values are held against the returns that followed
 
 
@@ -58,7 +56,9 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
     replay = Replay(data, hyper, dev)
     nets = alg.build(spec, hyper, generators(seeds)).to(dev)
     groups = {g: [p for name in names for p in getattr(nets, name).parameters()] for g, names in alg.GROUPS.items()}
-    adam = torch.optim.Adam([{"params": p, "lr": hyper.lr_policy if g == "pi" else hyper.lr_value} for g, p in groups.items()], fused=True)
+    adam = torch.optim.Adam(
+        [{"params": p, "lr": hyper.lr_policy if g == "pi" else hyper.lr_value} for g, p in groups.items()], fused=True
+    )
     run = _Run(alg, nets, adam, groups, replay, hyper, list(seeds))
     mark = fingerprint(data, algorithm, hyper, seeds)
     state = _resume(checkpoint, mark, nets, adam) or {"step": 0, "snapshots": [], "log": []}
@@ -82,7 +82,15 @@ class _Run:
     """One update after another (lines 3-12), and the sums that the log needs."""
 
     def __init__(self, alg, nets, adam, groups, replay, hyper, seeds):
-        self.alg, self.nets, self.adam, self.groups, self.replay, self.hyper, self.seeds = alg, nets, adam, groups, replay, hyper, seeds
+        self.alg, self.nets, self.adam, self.groups, self.replay, self.hyper, self.seeds = (
+            alg,
+            nets,
+            adam,
+            groups,
+            replay,
+            hyper,
+            seeds,
+        )
         self.sums, self.count, self.frozen = {}, 0, None
         online, target = [], []
         for a, b in alg.TARGETS:
@@ -99,7 +107,9 @@ class _Run:
         self._finite(step, found)
         self.adam.zero_grad()
         torch.stack(list(found.values())).sum().backward()
-        norms = {f"norm_{g}": clip_per_seed(p, self.hyper.grad_clip) for g, p in self.groups.items() if p[0].grad is not None}
+        norms = {
+            f"norm_{g}": clip_per_seed(p, self.hyper.grad_clip) for g, p in self.groups.items() if p[0].grad is not None
+        }
         self._finite(step, norms)
         self.adam.step()
         if phase != "policy" and self.online:
@@ -114,8 +124,10 @@ class _Run:
         table = torch.stack(list(found.values()))
         if not torch.isfinite(table).all():
             i, k = torch.nonzero(~torch.isfinite(table))[0].tolist()
-            raise Diverged(f"seed {self.seeds[k]}, step {step}: {list(found)[i]} is {table[i, k].item()}; no result is written. "
-                           "Lower the learning rates, beta or grad_clip")
+            raise Diverged(
+                f"seed {self.seeds[k]}, step {step}: {list(found)[i]} is {table[i, k].item()}; no result is written. "
+                "Lower the learning rates, beta or grad_clip"
+            )
 
     @torch.no_grad()
     def _adv(self, batch):
@@ -133,7 +145,10 @@ class _Run:
         """The algorithm's diagnostics on transitions spread evenly over the data, with `ret`, the discounted return that followed."""
         t = torch.linspace(0, self.replay.steps - 1, min(PROBE, self.replay.steps)).long().expand(len(self.seeds), -1)
         batch = self.replay.at(t)
-        return {**{k: v.cpu().numpy() for k, v in self.alg.diagnose(self.nets, batch, self.hyper).items()}, "ret": batch.ret.cpu().numpy()}
+        return {
+            **{k: v.cpu().numpy() for k, v in self.alg.diagnose(self.nets, batch, self.hyper).items()},
+            "ret": batch.ret.cpu().numpy(),
+        }
 
 
 def clip_per_seed(parameters, limit):
@@ -151,38 +166,34 @@ def _snapshot(state, run, phases):
     phase, step = divmod(state["step"] - 1, run.hyper.steps)
     phase, step = phases[phase], step + 1
     if phase != "value":
-        state["snapshots"].append({"step": step, "policy": {k: v.detach().cpu().clone() for k, v in run.alg.logits(run.nets).state_dict().items()}})
+        state["snapshots"].append(
+            {
+                "step": step,
+                "policy": {k: v.detach().cpu().clone() for k, v in run.alg.logits(run.nets).state_dict().items()},
+            }
+        )
     seen, means = run.probe(), run.means()
     for k, seed in enumerate(run.seeds):
-        row = {"seed": seed, "step": step, "phase": phase, **{name: v[k] for name, v in means.items()},
-               **{name: float(v[k].mean()) for name, v in seen.items() if name != "ret"}}
+        row = {
+            "seed": seed,
+            "step": step,
+            "phase": phase,
+            **{name: v[k] for name, v in means.items()},
+            **{name: float(v[k].mean()) for name, v in seen.items() if name != "ret"},
+        }
         if "q_tot" in seen:
             q, ret = seen["q_tot"][k], seen["ret"][k]
-            row |= {"return_followed": float(ret.mean()), "q_correlation": float(np.corrcoef(q, ret)[0, 1]) if q.std() > 0 and ret.std() > 0 else 0.0}
+            row |= {
+                "return_followed": float(ret.mean()),
+                "q_correlation": float(np.corrcoef(q, ret)[0, 1]) if q.std() > 0 and ret.std() > 0 else 0.0,
+            }
         state["log"].append(row)
-
-
-def fingerprint(data, algorithm, hyper, seeds):
-    """Hex digest of all that a run's result depends on: data, settings, seeds, code. A checkpoint with another one is not continued."""
-    about = [data.about[k] for k in ("env", "map", "horizon")]
-    h = hashlib.sha256(json.dumps(about + [algorithm, asdict(hyper), list(map(int, seeds)), code.text([*TRAINING, f"algorithms/{algorithm}"])]).encode())
-    for name in FIELDS:
-        h.update(np.ascontiguousarray(getattr(data, name)))
-    return h.hexdigest()
-
-
-def read_checkpoint(path):
-    """A checkpoint's dict of tensors and plain values. Raises ValueError for a damaged file."""
-    try:
-        return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as e:
-        raise ValueError(f"{shown(path)} cannot be read ({type(e).__name__}): delete it to begin anew") from e
 
 
 def _resume(checkpoint, mark, nets, adam):
     if checkpoint is None or not checkpoint.exists():
         return None
-    saved = read_checkpoint(checkpoint)
+    saved = read(checkpoint)
     if saved["mark"] != mark:
         print(f"{shown(checkpoint)} belongs to other data, settings, seeds or code: beginning anew")
         return None
@@ -190,4 +201,3 @@ def _resume(checkpoint, mark, nets, adam):
     if saved["adam"] is not None:  # a finished run keeps its networks alone
         adam.load_state_dict(saved["adam"])
     return {k: saved[k] for k in ("step", "snapshots", "log")}
-

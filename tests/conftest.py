@@ -29,6 +29,8 @@ def small():
 @pytest.fixture
 def draw():
     """A random tensor by seed and shape, in double precision."""
+
     def normal(seed, *shape):
         return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
     return normal

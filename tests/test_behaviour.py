@@ -18,9 +18,9 @@ def test_generalised_advantages_equal_a_literal_loop_with_ends_and_limits(toy):
     got = advantages(toy, values, 0.9, 0.8)
     for e in range(0, 300, 37):
         lo, hi = toy.start[e], toy.start[e + 1]
-        v, running, want = values[lo + e: hi + e + 1], 0.0, []
+        v, running, want = values[lo + e : hi + e + 1], 0.0, []
         for t in reversed(range(hi - lo)):
-            after = 0.0 if toy.terminated[lo + t] else v[t + 1]     # a time limit bootstraps
+            after = 0.0 if toy.terminated[lo + t] else v[t + 1]  # a time limit bootstraps
             running = toy.reward[lo + t] / 10 + 0.9 * after - v[t] + (0.72 * running if t < hi - lo - 1 else 0)
             want.append(running)
         np.testing.assert_allclose(got[lo:hi], want[::-1], rtol=1e-4, atol=1e-5)
@@ -46,8 +46,11 @@ def test_a_killed_training_resumes_and_ends_with_the_same_policy(tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         train("toy:line", 0, QUICK, tmp_path / "b", progress=False)
     resumed = train("toy:line", 0, QUICK, tmp_path / "b", progress=False)
-    assert len(calls) > 14 and len(calls) == whole["update"] + 3       # from the checkpoint of update 10, not from the start
-    assert all(torch.equal(x, resumed["actor"][k]) for k, x in whole["actor"].items()) and resumed["curve"] == whole["curve"]
+    assert len(calls) > 14 and len(calls) == whole["update"] + 3  # from the checkpoint of update 10, not from the start
+    assert (
+        all(torch.equal(x, resumed["actor"][k]) for k, x in whole["actor"].items())
+        and resumed["curve"] == whole["curve"]
+    )
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
@@ -75,7 +78,15 @@ def test_levels_need_something_learned():
 
 
 def test_levels_are_thirds_of_the_way_from_the_first_mean_return_to_the_best():
-    assert levels.cut([3.0, 8.9, 9.1, 14.9, 15.1, 21.0, 2.0], 0) == ["poor", "poor", "medium", "medium", "good", "good", "poor"]
+    assert levels.cut([3.0, 8.9, 9.1, 14.9, 15.1, 21.0, 2.0], 0) == [
+        "poor",
+        "poor",
+        "medium",
+        "medium",
+        "good",
+        "good",
+        "poor",
+    ]
 
 
 def test_a_level_with_too_few_snapshots_or_seeds_is_refused(tmp_path):
@@ -107,6 +118,7 @@ def test_unknown_maps_levels_and_sources_are_named(tmp_path):
 
 def test_a_pull_repeats_to_the_byte_with_equal_shares_of_every_snapshot(tmp_path):
     from omac.episodes import Episodes
+
     path, digest = sources.pull("smax", "6h_vs_8z", "good", 30, 0, tmp_path / "a")
     assert sources.pull("smax", "6h_vs_8z", "good", 30, 0, tmp_path / "b")[1] == digest
     assert sources.pull("smax", "6h_vs_8z", "good", 30, 1, tmp_path / "c")[1] != digest

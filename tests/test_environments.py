@@ -12,8 +12,12 @@ from omac.envs.toy import LENGTH, optimum
 from omac.evaluation import Stack, battle_seeds, play, rollout
 
 NAMES = ["toy:line", "smax:5m_vs_6m", "smax:6h_vs_8z", "smax:3s5z_vs_3s6z", "smax:corridor"]
-SIZES = {"smax:5m_vs_6m": (5, 140, 132, 11), "smax:6h_vs_8z": (6, 179, 168, 13),
-         "smax:3s5z_vs_3s6z": (8, 218, 204, 14), "smax:corridor": (6, 387, 360, 29)}
+SIZES = {
+    "smax:5m_vs_6m": (5, 140, 132, 11),
+    "smax:6h_vs_8z": (6, 179, 168, 13),
+    "smax:3s5z_vs_3s6z": (8, 218, 204, 14),
+    "smax:corridor": (6, 387, 360, 29),
+}
 
 
 def random_action(avail, rng):
@@ -100,10 +104,10 @@ def test_a_won_battle_of_smax_returns_twenty_and_a_lost_one_less_than_ten():
 def test_the_time_limit_of_smax_truncates_and_does_not_terminate():
     battle = make("smax:5m_vs_6m", 2)
     assert battle.spec.horizon == 100 == battle.sim.max_steps
-    battle.sim._env.max_steps = 3                 # before the first step is compiled
+    battle.sim._env.max_steps = 3  # before the first step is compiled
     view = battle.reset(np.arange(2))
     for t in range(3):
-        step = battle.step(np.full((2, 5), 4))    # everyone stops
+        step = battle.step(np.full((2, 5), 4))  # everyone stops
         assert (step.truncated == (t == 2)).all() and not step.terminated.any() and not step.won.any()
     assert view.avail[..., 4].all()
 
@@ -135,7 +139,9 @@ def test_the_toy_optimum_is_reached_by_walking_right_and_by_nothing_better():
         total = np.zeros(64)
         for t in range(battle.spec.horizon):
             right = np.where(view.avail[..., 2], 2, 0)
-            step = battle.step(right if trial == 0 else np.where(rng.random(right.shape) < 0.2, random_action(view.avail, rng), right))
+            step = battle.step(
+                right if trial == 0 else np.where(rng.random(right.shape) < 0.2, random_action(view.avail, rng), right)
+            )
             total += gamma**t * step.reward
             view = step.view
         if trial == 0:
@@ -146,13 +152,17 @@ def test_the_toy_optimum_is_reached_by_walking_right_and_by_nothing_better():
 
 def test_every_seed_is_fought_once_and_slots_do_not_change_a_battle():
     seeds = battle_seeds(1, shape=(12,))
+
     def returns(slots):
         battle, total = make("toy:line", slots), np.zeros((slots, 12 // slots))
+
         def act(obs, avail, seed, t):
             return np.stack([random_action(avail[e], np.random.default_rng([seed[e], t[e]])) for e in range(slots)])
+
         for f in play(battle, act, seeds.reshape(slots, -1)):
             total[np.flatnonzero(f.live), f.turn[f.live]] += f.after.reward[f.live]
         return total.ravel()
+
     np.testing.assert_allclose(returns(12), returns(3))
     np.testing.assert_allclose(returns(12), returns(1))
 

@@ -31,16 +31,19 @@ def test_final_observations_and_terminal_transitions_are_kept(toy):
     last = toy.start[1:] - 1
     assert (toy.terminated[last] ^ toy.truncated[last]).all() and toy.terminated.sum() + toy.truncated.sum() == len(toy)
     final = toy.obs[toy.start[1:] + np.arange(len(toy))]
-    assert (final[toy.win][:, :, 4] == 1).all()   # a won battle's last observation shows every agent at the end of the line
+    assert (
+        final[toy.win][:, :, 4] == 1
+    ).all()  # a won battle's last observation shows every agent at the end of the line
 
 
 def test_a_rollout_is_what_the_simulator_said(toy):
     """Replaying the recorded actions gives the recorded rewards."""
     from omac.envs import make
     from omac.evaluation import battle_seeds
+
     battle, seeds = make("toy:line", 1), battle_seeds(7, shape=(50, 6)).ravel()
     for e in (0, 1, 7, 299):
-        view = battle.reset(seeds[e: e + 1])
+        view = battle.reset(seeds[e : e + 1])
         for t in range(toy.start[e], toy.start[e + 1]):
             np.testing.assert_array_equal(view.obs[0], toy.obs[t + e])
             step = battle.step(toy.action[t][None].astype(int))
@@ -52,9 +55,9 @@ def test_a_rollout_is_what_the_simulator_said(toy):
 def test_to_go_is_the_discounted_sum_of_what_followed(toy):
     got = toy.to_go(0.9)
     for e in (0, 5, 299):
-        r = toy.reward[toy.start[e]: toy.start[e + 1]]
+        r = toy.reward[toy.start[e] : toy.start[e + 1]]
         want = [sum(0.9**k * x for k, x in enumerate(r[t:])) for t in range(len(r))]
-        np.testing.assert_allclose(got[toy.start[e]: toy.start[e + 1]], want, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(got[toy.start[e] : toy.start[e + 1]], want, rtol=1e-5, atol=1e-5)
 
 
 def test_select_keeps_whole_episodes_in_the_order_asked_for(toy):
@@ -91,6 +94,7 @@ def put(x, at, value):
 def test_parts_written_one_after_another_hold_the_same_episodes_as_the_whole(toy, tmp_path):
     def parts():
         return (toy.select(np.arange(lo, lo + 100)) for lo in (0, 100, 200))
+
     assert write(tmp_path / "a.h5", parts()) == write(tmp_path / "b.h5", parts())
     back = Episodes.load(tmp_path / "a.h5")
     for name in FIELDS:
@@ -114,15 +118,18 @@ def regroup(path, name):
 def test_whatever_bytes_are_damaged_the_answer_is_one_line(file, capsys):
     whole, rng = file.read_bytes(), np.random.default_rng(0)
     for at in rng.integers(8, min(len(whole), 20_000) - 8, 60):
-        file.write_bytes(whole[:at] + rng.bytes(8) + whole[at + 8:])
+        file.write_bytes(whole[:at] + rng.bytes(8) + whole[at + 8 :])
         code = main(["check", str(file)])
         printed = capsys.readouterr().err
         assert (code, printed.count("\n")) in ((0, 0), (1, 1)), printed
 
 
 def test_a_missing_file_or_a_folder_is_answered_with_the_command_that_makes_it(tmp_path):
-    for name, words in (("smax-6h_vs_8z-good.h5", "run `python -m omac pull smax 6h_vs_8z good`"),
-                        ("smax-6h_vs_8z-good-100.h5", "then `python -m omac subsample smax-6h_vs_8z-good-100`"), ("x.h5", "a misspelt path")):
+    for name, words in (
+        ("smax-6h_vs_8z-good.h5", "run `python -m omac pull smax 6h_vs_8z good`"),
+        ("smax-6h_vs_8z-good-100.h5", "then `python -m omac subsample smax-6h_vs_8z-good-100`"),
+        ("x.h5", "a misspelt path"),
+    ):
         with pytest.raises(DataError, match=words):
             Episodes.load(tmp_path / name)
     with pytest.raises(DataError, match="is a folder"):
@@ -137,18 +144,42 @@ def unavailable(path):
 
 
 BAD = {
-    "NaN": (lambda p: spoil(p, "obs", lambda x: put(x, (5, 0, 0), np.nan)), "obs: 1 values are not finite, the first at \\[5, 0, 0\\]"),
+    "NaN": (
+        lambda p: spoil(p, "obs", lambda x: put(x, (5, 0, 0), np.nan)),
+        "obs: 1 values are not finite, the first at \\[5, 0, 0\\]",
+    ),
     "an unavailable action": (unavailable, "action: 1 actions were not available, the first . at step 0, agent 0"),
-    "a missing final observation": (lambda p: spoil(p, "obs", lambda x: x[:-300]), "obs: .*final observation of each episode is missing"),
-    "an episode of length zero": (lambda p: spoil(p, "start", lambda x: put(x, 4, x[3])), "start: episode 3 has length 0"),
-    "a wrong width": (lambda p: spoil(p, "obs", lambda x: np.concatenate([x, x], -1)), r"obs: \[n, O, S, A\] is \[2, 12, 11, 3\]"),
+    "a missing final observation": (
+        lambda p: spoil(p, "obs", lambda x: x[:-300]),
+        "obs: .*final observation of each episode is missing",
+    ),
+    "an episode of length zero": (
+        lambda p: spoil(p, "start", lambda x: put(x, 4, x[3])),
+        "start: episode 3 has length 0",
+    ),
+    "a wrong width": (
+        lambda p: spoil(p, "obs", lambda x: np.concatenate([x, x], -1)),
+        r"obs: \[n, O, S, A\] is \[2, 12, 11, 3\]",
+    ),
     "too few agents": (lambda p: spoil(p, "avail", lambda x: x[:, :1]), "obs: .* agents"),
     "too few actions": (lambda p: spoil(p, "avail", lambda x: x[:, :, :1]), r"obs: \[n, O, S, A\] is \[2, 6, 11, 1\]"),
     "an unknown action": (lambda p: spoil(p, "action", lambda x: put(x, (0, 0), 9)), "action: 0 to 9, there are 3"),
-    "an end inside an episode": (lambda p: spoil(p, "terminated", lambda x: put(x, 0, True)), "terminated: step 0 ends inside an episode"),
-    "a dropped terminal transition": (lambda p: spoil(p, "truncated", lambda x: x & False), "terminated: the last step of"),
-    "returns-to-go as rewards": (lambda p: spoil(p, "reward", lambda x: x * 0 + 9), "reward: an episode returns .* returns-to-go"),
-    "a win without an end": (lambda p: spoil(p, "win", lambda x: x | True), "win: episode .* is won but not terminated"),
+    "an end inside an episode": (
+        lambda p: spoil(p, "terminated", lambda x: put(x, 0, True)),
+        "terminated: step 0 ends inside an episode",
+    ),
+    "a dropped terminal transition": (
+        lambda p: spoil(p, "truncated", lambda x: x & False),
+        "terminated: the last step of",
+    ),
+    "returns-to-go as rewards": (
+        lambda p: spoil(p, "reward", lambda x: x * 0 + 9),
+        "reward: an episode returns .* returns-to-go",
+    ),
+    "a win without an end": (
+        lambda p: spoil(p, "win", lambda x: x | True),
+        "win: episode .* is won but not terminated",
+    ),
     "a missing field": (lambda p: h5py.File(p, "r+").__delitem__("state"), "state: not in the file"),
     "another type": (lambda p: spoil(p, "reward", lambda x: x.astype(int)), "reward: int64 .* kind 'f'"),
     "a lost attribute": (lambda p: h5py.File(p, "r+").attrs.__delitem__("horizon"), "attribute horizon: missing"),
@@ -172,7 +203,9 @@ def test_check_names_file_field_values_and_cause_in_one_line(case, file, capsys)
 
 def test_data_of_another_width_than_the_attributes_say_is_refused(toy, tmp_path):
     wrong = replace(toy, about={**toy.about, "sizes": [2, 7, 11, 3]})
-    with pytest.raises(DataError, match=r"\[n, O, S, A\] is \[2, 6, 11, 3\], the simulator's sizes are \[2, 7, 11, 3\]"):
+    with pytest.raises(
+        DataError, match=r"\[n, O, S, A\] is \[2, 6, 11, 3\], the simulator's sizes are \[2, 7, 11, 3\]"
+    ):
         wrong.save(tmp_path / "x.h5")
 
 
@@ -190,10 +223,17 @@ def test_the_card_counts_what_is_in_the_file(toy, file, capsys):
     assert main(["card", str(file)]) == 0
     card = capsys.readouterr().out
     dead = np.mean([toy.avail[t + e].sum(-1) == 1 for e in range(300) for t in range(toy.start[e], toy.start[e + 1])])
-    for words in ("episodes                               300", f"transitions                            {len(toy.reward)}",
-                  f"{toy.returns.mean():.4g}", f"{toy.win.mean():.4g}", f"dead agent-steps                       {dead:.4g}", "random"):
+    for words in (
+        "episodes                               300",
+        f"transitions                            {len(toy.reward)}",
+        f"{toy.returns.mean():.4g}",
+        f"{toy.win.mean():.4g}",
+        f"dead agent-steps                       {dead:.4g}",
+        "random",
+    ):
         assert words in card
     from omac.cards import facts
+
     spoiled = toy.avail.copy()
     spoiled[0, 0, toy.action[0, 0]] = False
     assert facts(toy)["actions taken that were not available"] == 0

@@ -37,7 +37,7 @@ def test_eq1_and_property1_hold_when_v_is_the_maximum_of_q(draw):
     w_v, v_share = draw(1, n).abs(), draw(2)
     v_tot = losses.v_tot(w_v, v, v_share)
     joint = list(itertools.product(range(A), repeat=n))
-    w_q = draw(3, len(joint), n).abs()          # a weight of its own for every joint action
+    w_q = draw(3, len(joint), n).abs()  # a weight of its own for every joint action
     q_tot = torch.stack([losses.q_tot(v_tot, w_q[j], q[range(n), a], v) for j, a in enumerate(joint)])
     assert joint[int(q_tot.argmax())] == tuple(q.argmax(-1).tolist())
     assert torch.isclose(q_tot.max(), v_tot)
@@ -52,7 +52,13 @@ def test_property1_needs_the_maximum_an_expectile_breaks_it():
 
 def test_eq2_equals_a_literal_loop(draw):
     K, B, n = 2, 3, 4
-    w_v, w_q, q, v, share = draw(0, K, B, n).abs(), draw(1, K, B, n).abs(), draw(2, K, B, n), draw(3, K, B, n), draw(4, K, B)
+    w_v, w_q, q, v, share = (
+        draw(0, K, B, n).abs(),
+        draw(1, K, B, n).abs(),
+        draw(2, K, B, n),
+        draw(3, K, B, n),
+        draw(4, K, B),
+    )
     v_tot = losses.v_tot(w_v, v, share)
     q_tot = losses.q_tot(v_tot, w_q, q, v)
     for k, b in itertools.product(range(K), range(B)):
@@ -69,8 +75,8 @@ def test_eq3_weights_are_never_negative_and_w_q_sees_every_agents_action(credit)
     assert w_v.shape == w_q.shape == (2, 64, 3) and share.shape == (2, 64)
     assert (w_v >= 0).all() and (w_q >= 0).all() and (w_v > 0).any() and (w_q > 0).any()
     moved = mix(o, (a + torch.tensor([0, 0, 1])) % 4)
-    assert torch.equal(moved[0], w_v)                                  # w_v is free of the joint action
-    assert torch.equal(moved[1], w_q) == (credit == "tied")            # w_q_1 depends on a_3 unless tied
+    assert torch.equal(moved[0], w_v)  # w_v is free of the joint action
+    assert torch.equal(moved[1], w_q) == (credit == "tied")  # w_q_1 depends on a_3 unless tied
 
 
 @pytest.mark.parametrize(("credit", "reaches"), [("coupled", True), ("independent", False)])
@@ -95,7 +101,7 @@ def test_without_cvf_eq2_collapses_to_linear_mixing(toy, small):
 def test_eq5_minimum_is_the_expectile_found_by_bisection(tau, draw):
     x = draw(0, 5000)
     low, high = x.min(), x.max()
-    for _ in range(80):   # expectile m: tau E[(x-m)+] = (1-tau) E[(m-x)+]
+    for _ in range(80):  # expectile m: tau E[(x-m)+] = (1-tau) E[(m-x)+]
         m = (low + high) / 2
         low, high = (m, high) if tau * (x - m).clamp(0).mean() > (1 - tau) * (m - x).clamp(0).mean() else (low, m)
     v = torch.zeros((), dtype=torch.float64, requires_grad=True)
@@ -138,7 +144,7 @@ def test_lemma2_and_theorem1_the_expectile_rises_with_tau_to_the_in_sample_maxim
 
 def test_eq6_on_a_hand_made_batch_with_an_end_and_a_time_limit(toy):
     r, v_next, q = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[10.0, 10.0, 10.0]]), torch.tensor([[0.0, 0.0, 0.0]])
-    done = torch.tensor([[0.0, 1.0, 0.0]])      # on the way, the end, and a time limit that bootstraps
+    done = torch.tensor([[0.0, 1.0, 0.0]])  # on the way, the end, and a time limit that bootstraps
     y = losses.td_target(r, done, v_next, 0.9)
     torch.testing.assert_close(y, torch.tensor([[10.0, 2.0, 12.0]]))
     torch.testing.assert_close(losses.td_loss(q, y), torch.tensor([(100 + 4 + 144) / 3]))
@@ -179,7 +185,9 @@ def test_eq8_by_hand_and_its_weight_is_clipped():
     adv, log_p = torch.tensor([[[0.0, 1.0, 9.0]]]), torch.tensor([[[-1.0, -2.0, -3.0]]])
     weight = losses.awr_weight(adv, 2.0, 100.0)
     torch.testing.assert_close(weight, torch.tensor([[[1.0, np.e**2, 100.0]]], dtype=torch.float32))
-    torch.testing.assert_close(losses.awr_loss(weight, log_p), torch.tensor([(1 + 2 * np.e**2 + 300) / 3], dtype=torch.float32))
+    torch.testing.assert_close(
+        losses.awr_loss(weight, log_p), torch.tensor([(1 + 2 * np.e**2 + 300) / 3], dtype=torch.float32)
+    )
 
 
 def test_algorithm1_line5_moves_v_line7_moves_q_and_the_weights_line11_moves_pi(toy, small):
@@ -197,7 +205,7 @@ def test_algorithm1_line8_moves_every_target_towards_its_network_by_polyak(toy, 
     nets = omac.build(toy.spec, hyper, generators([0]))
     groups = {g: [p for n in names for p in getattr(nets, n).parameters()] for g, names in omac.GROUPS.items()}
     adam = torch.optim.Adam([p for ps in groups.values() for p in ps], 1e-2)
-    for online, target in omac.TARGETS:      # targets start as copies
+    for online, target in omac.TARGETS:  # targets start as copies
         for k, p in getattr(nets, target).named_parameters():
             assert torch.equal(p, dict(getattr(nets, online).named_parameters())[k])
     old = {t: [p.clone() for p in getattr(nets, t).parameters()] for _, t in omac.TARGETS}
@@ -222,6 +230,7 @@ def test_values_meet_the_optimum_of_the_toy():
     from omac.envs.toy import LENGTH, optimum
     from omac.evaluation import Stack, battle_seeds, evaluate, rollout
     from omac.training import train
+
     battle = make("toy:line", 100)
     about = {"policies": ["mostly right"], "level": "x", "source": "toy", "seed": 0, "versions": {}, "reward_scale": 20}
     right = Stack(lambda x: torch.tensor([0.0, 0.0, 3.0]).expand(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)

@@ -13,7 +13,10 @@ from omac import code
 from omac.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCK = {m[1].lower().replace("_", "-"): m[2] for m in re.finditer(r"^([\w.-]+)==([\w.]+)$", (ROOT / "requirements.txt").read_text(), re.M)}
+LOCK = {
+    m[1].lower().replace("_", "-"): m[2]
+    for m in re.finditer(r"^([\w.-]+)==([\w.]+)$", (ROOT / "requirements.txt").read_text(), re.M)
+}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -29,6 +32,7 @@ def test_environment_yml_is_python_pip_and_those_two():
     python, pip, files = env["dependencies"]
     assert pip == "pip" and files == {"pip": ["-r requirements.txt", "-e ."]}
     from packaging.specifiers import SpecifierSet
+
     assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python=") + ".0")
 
 
@@ -38,16 +42,35 @@ def test_smac_comes_from_its_git_repository_and_only_as_an_extra():
 
 
 # What shows, names, checks or registers changes no result; config.py's values stand in params.yaml, which DVC watches.
-SILENT = {"omac/figures.py", "omac/results.py", "omac/paths.py", "omac/progress.py", "omac/checks.py", "omac/config.py", "omac/code.py",
-          "omac/__init__.py", "omac/algorithms/__init__.py", "omac/envs/toy.py", "omac/envs/smac.py"}
-DATA = {"omac/levels.py", "omac/sources/__init__.py", "omac/sources/smax.py"}    # reach a cell through the data file alone
+SILENT = {
+    "omac/figures.py",
+    "omac/results.py",
+    "omac/paths.py",
+    "omac/progress.py",
+    "omac/checks.py",
+    "omac/config.py",
+    "omac/code.py",
+    "omac/__init__.py",
+    "omac/algorithms/__init__.py",
+    "omac/envs/toy.py",
+    "omac/envs/smac.py",
+}
+DATA = {
+    "omac/levels.py",
+    "omac/sources/__init__.py",
+    "omac/sources/smax.py",
+}  # reach a cell through the data file alone
 CELL = {"omac/training.py", "omac/replay.py", "omac/losses.py", "omac/algorithms/omac.py", "omac/algorithms/bc.py"}
 
 
-@pytest.mark.parametrize(("key", "roots", "elsewhere"), [
-    ("omac", ["omac/study.py", "omac/envs/smax.py"], DATA | {"omac/algorithms/bc.py"}), ("bc", ["omac/study.py", "omac/envs/smax.py"], DATA),
-    ("pull", ["omac/sources/__init__.py", "omac/envs/smax.py"], CELL),
-])
+@pytest.mark.parametrize(
+    ("key", "roots", "elsewhere"),
+    [
+        ("omac", ["omac/study.py", "omac/envs/smax.py"], DATA | {"omac/algorithms/bc.py"}),
+        ("bc", ["omac/study.py", "omac/envs/smax.py"], DATA),
+        ("pull", ["omac/sources/__init__.py", "omac/envs/smax.py"], CELL),
+    ],
+)
 def test_every_module_a_stage_runs_through_is_watched_by_dvc(key, roots, elsewhere):
     """Whatever a stage imports of omac, directly or not, is in its code export, but for what only shows, names or checks."""
     listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["code"]["foreach"][key].split()
@@ -84,18 +107,28 @@ def test_comments_docstrings_layout_and_outputs_do_not_change_the_code_export(tm
 def test_notebooks_are_executed_small_and_in_shape(path):
     notebook = json.loads(path.read_text())
     cells = [c for c in notebook["cells"] if c["cell_type"] == "code"]
-    assert notebook["cells"][0]["source"][0].startswith("# ") and "two changes to try" in "".join(notebook["cells"][-1]["source"]).lower()
+    assert (
+        notebook["cells"][0]["source"][0].startswith("# ")
+        and "two changes to try" in "".join(notebook["cells"][-1]["source"]).lower()
+    )
     assert [c["execution_count"] for c in cells] == list(range(1, len(cells) + 1))
     assert [c["metadata"].get("tags") for c in cells].count(["parameters"]) == 1
     assert path.stat().st_size < 500_000 and notebook["metadata"]["kernelspec"]["name"] == "python3"
-    assert not {"widgets", "papermill"} & set(notebook["metadata"]) and not any("execution" in c["metadata"] for c in cells)
+    assert not {"widgets", "papermill"} & set(notebook["metadata"]) and not any(
+        "execution" in c["metadata"] for c in cells
+    )
     text = path.read_text()
     assert str(ROOT) not in text and "Warning" not in text and all(len(c["source"]) <= 20 for c in cells)
 
 
 def test_the_readmes_equation_table_ticks_only_tests_that_exist():
     readme = (ROOT / "README.md").read_text()
-    functions = {n.name for f in (ROOT / "tests").glob("test_*.py") for n in ast.walk(ast.parse(f.read_text())) if isinstance(n, ast.FunctionDef)}
+    functions = {
+        n.name
+        for f in (ROOT / "tests").glob("test_*.py")
+        for n in ast.walk(ast.parse(f.read_text()))
+        if isinstance(n, ast.FunctionDef)
+    }
     ticked = re.findall(r"^\|.*✓.*`(test_\w+)`", readme, re.M)
     assert len(ticked) >= 10
     missing = set(re.findall(r"`(test_\w+)`", readme)) - functions
@@ -107,18 +140,21 @@ def test_the_readmes_equation_table_ticks_only_tests_that_exist():
 def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
     import pandas as pd
 
-    from omac.results import final_table, markdown, short
+    from omac.results import README, arrival, final_table, markdown, short
+
     readme = (ROOT / "README.md").read_text()
     assert not re.search(r"@[A-Z_]+@", readme)
-    assert markdown(pd.read_csv(ROOT / "data" / "results.csv")) in readme
-    quick = short(final_table(pd.read_csv(ROOT / "data" / "quick" / "results.csv"))).to_string(index=False)
-    assert quick in readme
+    study, quick = (pd.read_csv(ROOT / "data" / name / "results.csv") for name in (".", "quick"))
+    assert markdown(final_table(study)[README]) in readme
+    assert markdown(arrival(pd.concat([study, quick]))) in readme
+    assert short(final_table(quick)).to_string(index=False) in readme
 
 
 def test_the_register_has_every_open_point_and_switches_that_exist():
     from dataclasses import fields
 
     from omac.config import Hyper
+
     rows = re.findall(r"^\| (\d+) \|.*\|([^|]*)\|$", (ROOT / "README.md").read_text(), re.M)
     assert [int(n) for n, _ in rows] == list(range(1, 21))
     known = {f.name for f in fields(Hyper)}
@@ -127,10 +163,32 @@ def test_the_register_has_every_open_point_and_switches_that_exist():
 
 def test_the_top_level_is_the_prescribed_one():
     import subprocess
+
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     if not tracked:
         pytest.skip("not a git checkout")
     top = {t.split("/")[0] for t in tracked}
     assert {"notebooks", "omac", "data", "figures", "dvc.yaml", "environment.yml", "README.md"} <= top
-    assert top <= {"notebooks", "omac", "data", "figures", "dvc.yaml", "environment.yml", "README.md", "params.yaml", "dvc.lock", "pyproject.toml",
-                   "requirements.txt", "Makefile", "conftest.py", "tests", "benchmarks", "LICENSE", "CITATION.cff", ".ci", ".dvc", ".dvcignore", ".gitignore"}
+    assert top <= {
+        "notebooks",
+        "omac",
+        "data",
+        "figures",
+        "dvc.yaml",
+        "environment.yml",
+        "README.md",
+        "params.yaml",
+        "dvc.lock",
+        "pyproject.toml",
+        "requirements.txt",
+        "Makefile",
+        "conftest.py",
+        "tests",
+        "benchmarks",
+        "LICENSE",
+        "CITATION.cff",
+        ".ci",
+        ".dvc",
+        ".dvcignore",
+        ".gitignore",
+    }

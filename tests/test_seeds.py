@@ -8,6 +8,7 @@ import torch
 
 from omac import training
 from omac.algorithms import REGISTRY
+from omac.checkpoint import fingerprint
 from omac.networks import AgentMLP, generators
 from omac.training import Diverged, clip_per_seed, train
 
@@ -18,7 +19,10 @@ def final(trained):
 
 @pytest.mark.parametrize("algorithm", sorted(REGISTRY))
 def test_seed_3_in_a_stack_of_five_equals_seed_3_alone(algorithm, toy, small):
-    five, one = train(toy, algorithm, small, [0, 1, 2, 3, 4], progress=False), train(toy, algorithm, small, [3], progress=False)
+    five, one = (
+        train(toy, algorithm, small, [0, 1, 2, 3, 4], progress=False),
+        train(toy, algorithm, small, [3], progress=False),
+    )
     for k, x in final(one).items():
         torch.testing.assert_close(final(five)[k][3:4], x, rtol=1e-5, atol=1e-6)
         assert not torch.allclose(final(five)[k][2:3], x)
@@ -52,12 +56,14 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, schedule, toy, 
     with pytest.raises(Killed):
         train(toy, "omac", hyper, [0, 1], path, progress=False)
     resumed = train(toy, "omac", hyper, [0, 1], path, progress=False)
-    assert seen.count(5) == 1 and seen.count(at) == 2      # what the checkpoint held was not done again
+    assert seen.count(5) == 1 and seen.count(at) == 2  # what the checkpoint held was not done again
     assert all(torch.equal(x, final(resumed)[k]) for k, x in final(whole).items())
     assert resumed.log == whole.log and len(resumed.snapshots) == len(whole.snapshots)
 
 
-def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_used(toy, small, tmp_path, monkeypatch, capsys):
+def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_used(
+    toy, small, tmp_path, monkeypatch, capsys
+):
     path = tmp_path / "run.pt"
     first = train(toy, "omac", small, [0], path, progress=False)
     other = train(toy, "omac", replace(small, tau=0.8), [0], path, progress=False)
@@ -110,33 +116,45 @@ def test_a_loss_that_is_not_finite_stops_the_cell_and_names_seed_step_and_loss(t
 
 def test_a_gradient_that_is_not_finite_stops_the_cell_too(toy, small, monkeypatch):
     from omac.algorithms import omac
+
     loss = omac.policy_loss
-    monkeypatch.setattr(omac, "policy_loss", lambda nets, batch, adv, hyper: loss(nets, batch, adv, hyper) + (nets.pi.first.bias * 0).sqrt().sum((1, 2)))
+    monkeypatch.setattr(
+        omac,
+        "policy_loss",
+        lambda nets, batch, adv, hyper: loss(nets, batch, adv, hyper) + (nets.pi.first.bias * 0).sqrt().sum((1, 2)),
+    )
     with pytest.raises(Diverged, match="seed 4, step 0: norm_pi is nan"):
         train(toy, "omac", small, [4], progress=False)
 
 
 def test_a_checkpoint_belongs_to_every_field_of_its_data(toy, small):
     from omac.checks import FIELDS
-    marks = {training.fingerprint(toy, "omac", small, [0])}
+
+    marks = {fingerprint(toy, "omac", small, [0])}
     for name in FIELDS:
         x = getattr(toy, name).copy()
         x[-1] = ~x[-1] if x.dtype == bool else x[-1] + 1
-        marks.add(training.fingerprint(replace(toy, **{name: x}), "omac", small, [0]))
+        marks.add(fingerprint(replace(toy, **{name: x}), "omac", small, [0]))
     assert len(marks) == 1 + len(FIELDS)
-    assert training.fingerprint(toy, "bc", small, [0]) not in marks and training.fingerprint(toy, "omac", small, [1]) not in marks
+    assert fingerprint(toy, "bc", small, [0]) not in marks and fingerprint(toy, "omac", small, [1]) not in marks
 
 
 def test_the_device_is_checked_by_name(toy, small):
-    for name, words in (("tpu", "choose auto, cpu or cuda"), *([] if torch.cuda.is_available() else [("cuda", "sees no GPU")])):
+    for name, words in (
+        ("tpu", "choose auto, cpu or cuda"),
+        *([] if torch.cuda.is_available() else [("cuda", "sees no GPU")]),
+    ):
         with pytest.raises(ValueError, match=words):
             train(toy, "bc", small, [0], device=name, progress=False)
 
 
 def test_seeds_differ_in_initialisation_and_batches(toy, small):
     from omac.replay import Replay
+
     net = AgentMLP(generators([0, 1, 0]), 2, 3, 8, 2)
-    assert torch.equal(net.first.weight[0], net.first.weight[2]) and not torch.equal(net.first.weight[0], net.first.weight[1])
+    assert torch.equal(net.first.weight[0], net.first.weight[2]) and not torch.equal(
+        net.first.weight[0], net.first.weight[1]
+    )
     batch = Replay(toy, small).draw([0, 1, 0], 3)
     assert torch.equal(batch.o[0], batch.o[2]) and not torch.equal(batch.o[0], batch.o[1])
 

@@ -11,8 +11,23 @@ from omac.episodes import Episodes
 from omac.evaluation import battle_seeds, evaluate
 from omac.training import Diverged
 
-COLUMNS = ["env", "map", "level", "ratio", "algorithm", "variant", "profile", "seed", "step", "kind",
-           "episodes", "return_mean", "return_std", "win_rate", "length"]
+COLUMNS = [
+    "env",
+    "map",
+    "level",
+    "ratio",
+    "algorithm",
+    "variant",
+    "profile",
+    "seed",
+    "step",
+    "kind",
+    "episodes",
+    "return_mean",
+    "return_std",
+    "win_rate",
+    "length",
+]
 
 
 @pytest.fixture
@@ -20,7 +35,9 @@ def cell(toy, tmp_path, monkeypatch):
     """Run a smoke cell on the toy data from a data folder of its own."""
     monkeypatch.setattr(study, "BUILD", tmp_path / "build")
     toy.save(tmp_path / "episodes" / "toy-line-random-100.h5")
-    return lambda **k: study.run_cell("toy-line-random-100", k.pop("algorithm", "omac"), profile="smoke", folder=tmp_path, progress=False, **k)
+    return lambda **k: study.run_cell(
+        "toy-line-random-100", k.pop("algorithm", "omac"), profile="smoke", folder=tmp_path, progress=False, **k
+    )
 
 
 def test_a_cell_gives_a_row_per_seed_and_snapshot_a_final_one_and_the_data_sets_own(cell, tmp_path, toy):
@@ -29,7 +46,9 @@ def test_a_cell_gives_a_row_per_seed_and_snapshot_a_final_one_and_the_data_sets_
     assert list(written.columns[:15]) == COLUMNS and len(written) == len(rows)
     assert written.groupby("kind").size().to_dict() == {"data": 1, "eval": 4, "final": 2}
     assert set(written.env) == {"toy"} and set(written[written.kind == "eval"].step) == {100, 200}
-    assert written[written.kind == "final"].episodes.eq(8).all() and written[written.kind == "eval"].episodes.eq(4).all()
+    assert (
+        written[written.kind == "final"].episodes.eq(8).all() and written[written.kind == "eval"].episodes.eq(4).all()
+    )
     for name in ("q_tot", "return_followed", "weight_std", "weight_clipped", "L_V", "L_Q", "L_pi", "entropy", "norm_q"):
         assert written[written.kind != "data"][name].notna().all()
     assert abs(written[written.kind == "data"].return_mean.item() - toy.returns.mean()) < 1e-4
@@ -37,19 +56,20 @@ def test_a_cell_gives_a_row_per_seed_and_snapshot_a_final_one_and_the_data_sets_
 
 def test_two_runs_of_one_cell_write_identical_bytes_and_resume_for_free(cell, tmp_path):
     cell(out=tmp_path / "a.csv")
-    step, training._Run.step = training._Run.step, None                 # the finished checkpoint needs no step
+    step, training._Run.step = training._Run.step, None  # the finished checkpoint needs no step
     try:
         cell(out=tmp_path / "b.csv")
     finally:
         training._Run.step = step
     for f in (tmp_path / "build" / "checkpoints").iterdir():
         f.unlink()
-    cell(out=tmp_path / "c.csv")                                        # trains again
+    cell(out=tmp_path / "c.csv")  # trains again
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes() == (tmp_path / "c.csv").read_bytes()
 
 
 def test_a_cell_that_diverges_writes_no_result(cell, tmp_path, monkeypatch):
     from omac.algorithms import omac
+
     monkeypatch.setattr(omac, "policy_loss", lambda nets, batch, adv, hyper: nets.pi(batch.o).mean((1, 2, 3)) * np.nan)
     with pytest.raises(Diverged, match="seed 0, step 0: L_pi is nan"):
         cell(out=tmp_path / "a.csv")
@@ -58,8 +78,11 @@ def test_a_cell_that_diverges_writes_no_result(cell, tmp_path, monkeypatch):
 
 def test_data_that_the_simulator_does_not_fit_is_refused_before_the_first_step(cell, tmp_path, toy, monkeypatch):
     from dataclasses import replace
+
     about = {**toy.about, "sizes": [2, 12, 11, 3]}
-    replace(toy, obs=np.concatenate([toy.obs, toy.obs], -1), about=about).save(tmp_path / "episodes" / "toy-line-random-100.h5")
+    replace(toy, obs=np.concatenate([toy.obs, toy.obs], -1), about=about).save(
+        tmp_path / "episodes" / "toy-line-random-100.h5"
+    )
     monkeypatch.setattr(study, "train", None)
     with pytest.raises(ValueError, match=r"is of Spec\(.*obs=12.* the simulator is Spec\(.*obs=6"):
         cell()
@@ -94,8 +117,8 @@ def test_all_snapshots_and_seeds_in_one_call_score_as_each_one_alone(cell):
     seeds = battle_seeds(5, shape=(4, 12))
     together = evaluate("toy:line", net, states, seeds)
     for p in range(4):
-        one = {k: x[p % 2: p % 2 + 1] for k, x in states[p // 2].items()}
-        alone = evaluate("toy:line", net, [one], seeds[p: p + 1])
+        one = {k: x[p % 2 : p % 2 + 1] for k, x in states[p // 2].items()}
+        alone = evaluate("toy:line", net, [one], seeds[p : p + 1])
         for a, b in zip(together, alone, strict=True):
             np.testing.assert_array_equal(a[p], b[0])
 
@@ -129,7 +152,13 @@ def test_ensure_makes_a_data_set_again_when_params_change(toy, tmp_path, monkeyp
     monkeypatch.setattr(sources, "pull", pull)
 
     def ensured(**data):
-        return Episodes.load(study.ensure("toy-line-random-50", {"data": {"pull_episodes": 40, "sample_episodes": 20, "seed": 0, **data}}, tmp_path))
+        return Episodes.load(
+            study.ensure(
+                "toy-line-random-50",
+                {"data": {"pull_episodes": 40, "sample_episodes": 20, "seed": 0, **data}},
+                tmp_path,
+            )
+        )
 
     first = ensured()
     assert ensured().id.tolist() == first.id.tolist() and made == [(40, 0)] and len(first) == 10
@@ -145,12 +174,56 @@ def test_a_sequential_cell_reports_its_values_before_its_policies(cell, monkeypa
     rows, _, _ = cell(params=params, variant="sequential")
     value, policy = rows[rows.kind == "value"], rows[rows.kind == "eval"]
     assert value.step.tolist() == policy.step.tolist() == [100, 100, 200, 200]
-    assert value[["L_Q", "q_tot"]].notna().all().all() and value.L_pi.isna().all() and policy.L_Q.isna().all() and policy.L_pi.notna().all()
+    assert (
+        value[["L_Q", "q_tot"]].notna().all().all()
+        and value.L_pi.isna().all()
+        and policy.L_Q.isna().all()
+        and policy.L_pi.notna().all()
+    )
+
+
+def test_arrival_finds_the_step_at_which_q_tot_reaches_the_returns():
+    base = {
+        "map": "m",
+        "level": "l",
+        "algorithm": "omac",
+        "profile": "laptop",
+        "kind": "eval",
+        "return_followed": 5.0,
+        "q_correlation": 0.5,
+        "w_q": 1.0,
+    }
+    rows = pd.DataFrame(
+        [
+            {**base, "seed": s, "step": t, "q_tot": t / 100 + s, "weight_std": 0.1}
+            for s in (0, 2)
+            for t in (100, 300, 500)
+        ]
+    )
+    line = results.arrival(rows).iloc[0]
+    assert (
+        line["Q_tot reaches it at step"] == 500
+        and line["Q_tot at the end"] == "6.00 at 500"
+        and line["return that followed"] == "5.00"
+    )
+    assert results.arrival(rows[rows.step < 500]).iloc[0]["Q_tot reaches it at step"] == "never"
 
 
 def test_two_runs_in_one_file_or_a_foreign_file_are_refused():
-    base = {"env": "smax", "map": "m", "level": "l", "ratio": 100, "variant": "default", "episodes": 320, "algorithm": "omac", "kind": "final",
-            "step": 1, "seed": 0, "return_mean": 1.0, "win_rate": 0.0}
+    base = {
+        "env": "smax",
+        "map": "m",
+        "level": "l",
+        "ratio": 100,
+        "variant": "default",
+        "episodes": 320,
+        "algorithm": "omac",
+        "kind": "final",
+        "step": 1,
+        "seed": 0,
+        "return_mean": 1.0,
+        "win_rate": 0.0,
+    }
     with pytest.raises(ValueError, match="two final rows"):
         results.final_table(pd.DataFrame([{**base, "profile": "laptop"}] * 2))
     assert len(results.final_table(pd.DataFrame([{**base, "profile": p} for p in ("laptop", "paper")]))) == 2
@@ -159,23 +232,52 @@ def test_two_runs_in_one_file_or_a_foreign_file_are_refused():
 
 
 def test_the_table_has_data_bc_omac_with_mean_and_std_over_seeds_ddof_0(capsys, tmp_path):
-    base = {"env": "smax", "map": "m", "level": "l", "ratio": 100, "variant": "default", "episodes": 320, "profile": "laptop", "step": 6}
-    rows = pd.DataFrame([{**base, "algorithm": a, "kind": "final", "seed": s, "return_mean": r, "win_rate": w}
-                         for a, s, r, w in (("omac", 0, 10, 0.5), ("omac", 1, 14, 0.7), ("bc", 0, 8, 0.1), ("bc", 1, 8, 0.1))]
-                        + [{**base, "algorithm": "omac", "kind": "eval", "seed": s, "step": t, "return_mean": 10 * s + t, "win_rate": 0.5}
-                           for s in (0, 1) for t in range(7)]
-                        + [{**base, "algorithm": "data", "variant": "", "kind": "data", "return_mean": 9, "win_rate": 0.2}])
+    base = {
+        "env": "smax",
+        "map": "m",
+        "level": "l",
+        "ratio": 100,
+        "variant": "default",
+        "episodes": 320,
+        "profile": "laptop",
+        "step": 6,
+    }
+    rows = pd.DataFrame(
+        [
+            {**base, "algorithm": a, "kind": "final", "seed": s, "return_mean": r, "win_rate": w}
+            for a, s, r, w in (("omac", 0, 10, 0.5), ("omac", 1, 14, 0.7), ("bc", 0, 8, 0.1), ("bc", 1, 8, 0.1))
+        ]
+        + [
+            {
+                **base,
+                "algorithm": "omac",
+                "kind": "eval",
+                "seed": s,
+                "step": t,
+                "return_mean": 10 * s + t,
+                "win_rate": 0.5,
+            }
+            for s in (0, 1)
+            for t in range(7)
+        ]
+        + [{**base, "algorithm": "data", "variant": "", "kind": "data", "return_mean": 9, "win_rate": 0.2}]
+    )
     table = results.final_table(rows)
     assert table.algorithm.tolist() == ["data", "BC", "OMAC"]
     assert table["return"].tolist() == ["9.00", "8.00 ± 0.00", "12.00 ± 2.00"]
-    assert table["last five"].tolist()[2] == "9.00 ± 5.00" and table["best"].tolist()[2] == "11.00 ± 5.00"   # steps 2 to 6; 6 and 16
+    assert (
+        table["last five"].tolist()[2] == "9.00 ± 5.00" and table["best"].tolist()[2] == "11.00 ± 5.00"
+    )  # steps 2 to 6; 6 and 16
     assert table["win rate"].tolist() == ["0.20", "0.10 ± 0.00", "0.60 ± 0.10"]
     rows.to_csv(tmp_path / "r.csv", index=False)
     assert main(["table", str(tmp_path / "r.csv")]) == 0
     assert "OMAC" in capsys.readouterr().out.splitlines()[-1]
 
 
-@pytest.mark.parametrize("arguments", [["card", "nowhere.h5"], ["subsample", "nonsense"], ["pull", "madt", "6h_vs_8z", "good"], ["table", "no.csv"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["card", "nowhere.h5"], ["subsample", "nonsense"], ["pull", "madt", "6h_vs_8z", "good"], ["table", "no.csv"]],
+)
 def test_bad_input_on_the_command_line_ends_in_one_line_and_code_1(arguments, capsys):
     assert main(arguments) == 1
     error = capsys.readouterr().err

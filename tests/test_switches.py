@@ -16,7 +16,7 @@ from omac.training import train
 @pytest.fixture
 def setup(toy, small):
     nets = omac.build(toy.spec, small, generators([0]))
-    for t in (nets.q_bar, nets.v_bar, nets.mix_bar):   # targets that differ from their networks
+    for t in (nets.q_bar, nets.v_bar, nets.mix_bar):  # targets that differ from their networks
         for p in t.parameters():
             p.data.add_(0.1)
     return nets, Replay(toy, small).draw([0], 0)
@@ -52,8 +52,10 @@ def test_reward_is_the_step_reward_or_the_undiscounted_return_to_go(toy, small):
     batch = Replay(toy, replace(small, reward="return_to_go")).at(t)
     np.testing.assert_allclose(batch.r[0][toy.start[:-1]], toy.returns, rtol=1e-5, atol=1e-5)
     e = 3
-    to_go = np.cumsum(toy.reward[toy.start[e]: toy.start[e + 1]][::-1])[::-1]
-    followed = sum(small.gamma**k * x for k, x in enumerate(to_go))      # what Q_tot is held against adds up the same reward
+    to_go = np.cumsum(toy.reward[toy.start[e] : toy.start[e + 1]][::-1])[::-1]
+    followed = sum(
+        small.gamma**k * x for k, x in enumerate(to_go)
+    )  # what Q_tot is held against adds up the same reward
     np.testing.assert_allclose(batch.ret[0][toy.start[e]], followed, rtol=1e-5)
 
 
@@ -62,9 +64,13 @@ def test_mask_dead_leaves_agents_with_a_single_action_out_of_eqs_5_and_8(setup, 
     assert 0 < batch.alive.mean() < 1
     hyper = replace(small, mask_dead=True)
     adv = omac.value_loss(nets, batch, hyper)[1]
-    spoiled = batch._replace(a=torch.where(batch.alive.bool(), batch.a, 0), o=batch.o + 100 * (1 - batch.alive[..., None]))
+    spoiled = batch._replace(
+        a=torch.where(batch.alive.bool(), batch.a, 0), o=batch.o + 100 * (1 - batch.alive[..., None])
+    )
+
     def l_v(batch, hyper):
         return omac.value_loss(nets, batch, hyper)[0]["L_V"]
+
     torch.testing.assert_close(l_v(spoiled, hyper), l_v(batch, hyper))
     assert not torch.allclose(l_v(spoiled, small), l_v(batch, small))
     torch.testing.assert_close(omac.policy_loss(nets, spoiled, adv, hyper), omac.policy_loss(nets, batch, adv, hyper))
@@ -73,7 +79,7 @@ def test_mask_dead_leaves_agents_with_a_single_action_out_of_eqs_5_and_8(setup, 
 def test_sequential_learns_the_policy_after_the_values(toy, small):
     joint = train(toy, "omac", small, [0], progress=False)
     after = train(toy, "omac", replace(small, schedule="sequential"), [0], progress=False)
-    for name in ("v", "q", "mix"):    # the values are those of the joint run, step by step
+    for name in ("v", "q", "mix"):  # the values are those of the joint run, step by step
         for a, b in zip(getattr(joint.nets, name).parameters(), getattr(after.nets, name).parameters(), strict=True):
             torch.testing.assert_close(a, b)
     assert [s["step"] for s in after.snapshots] == [20, 40]
@@ -87,27 +93,42 @@ def test_max_weight_is_reached_and_its_share_is_logged(toy, small):
 
 def test_grad_clip_bounds_the_update(toy, small, monkeypatch):
     from omac import training
+
     seen = []
     clip = training.clip_per_seed
+
     def spy(parameters, limit):
         before = clip(parameters, limit)
-        seen.append((before, clip(parameters, 1e9)))                   # a second call only measures
+        seen.append((before, clip(parameters, 1e9)))  # a second call only measures
         return before
 
     monkeypatch.setattr(training, "clip_per_seed", spy)
     train(toy, "omac", replace(small, grad_clip=0.05), [0, 1], progress=False)
-    assert len(seen) == 3 * small.steps                                # V_i; Q_i with the weights; pi_i
+    assert len(seen) == 3 * small.steps  # V_i; Q_i with the weights; pi_i
     before, after = (torch.stack(x) for x in zip(*seen, strict=True))
-    assert after.max() <= 0.05 + 1e-6 and (before > 0.05).any() and torch.allclose(after[before < 0.04], before[before < 0.04], rtol=1e-4)
+    assert (
+        after.max() <= 0.05 + 1e-6
+        and (before > 0.05).any()
+        and torch.allclose(after[before < 0.04], before[before < 0.04], rtol=1e-4)
+    )
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"tau": 1.0}, "tau is 1.0"), ({"bootstrap": "none"}, "bootstrap is 'none'; choose one of target, online"),
-    ({"batch_size": 0}, "batch_size is 0"), ({"steps": 50, "eval_every": 20}, "no multiple of eval_every"),
-    ({"grad_clip": -1}, "grad_clip is -1"), ({"lr_value": 0}, "lr_value is 0"), ({"beta": -0.5}, "beta is -0.5; it must not be below 0"),
-    ({"beta": "big"}, "beta is 'big', a str; expected float"), ({"mask_dead": 1}, "mask_dead is 1, a int; expected bool"),
-    ({"expectile": 0.7}, "unknown setting 'expectile'"), ({"batchsize": 1}, "did you mean batch_size"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tau": 1.0}, "tau is 1.0"),
+        ({"bootstrap": "none"}, "bootstrap is 'none'; choose one of target, online"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"steps": 50, "eval_every": 20}, "no multiple of eval_every"),
+        ({"grad_clip": -1}, "grad_clip is -1"),
+        ({"lr_value": 0}, "lr_value is 0"),
+        ({"beta": -0.5}, "beta is -0.5; it must not be below 0"),
+        ({"beta": "big"}, "beta is 'big', a str; expected float"),
+        ({"mask_dead": 1}, "mask_dead is 1, a int; expected bool"),
+        ({"expectile": 0.7}, "unknown setting 'expectile'"),
+        ({"batchsize": 1}, "did you mean batch_size"),
+    ],
+)
 def test_a_bad_setting_is_refused_by_name(change, words):
     with pytest.raises(ValueError, match=words):
         Hyper(steps=40, eval_every=20).change(change)
@@ -118,25 +139,45 @@ def test_params_hold_table_2_in_the_papers_words():
     params = load_params()
     for profile in ("laptop", "paper"):
         hyper, seeds = settings(params, profile)
-        got = (hyper.lr_value, hyper.lr_policy, hyper.polyak, hyper.batch_size, hyper.gamma, hyper.hidden, hyper.cca_hidden, hyper.tau, hyper.beta)
+        got = (
+            hyper.lr_value,
+            hyper.lr_policy,
+            hyper.polyak,
+            hyper.batch_size,
+            hyper.gamma,
+            hyper.hidden,
+            hyper.cca_hidden,
+            hyper.tau,
+            hyper.beta,
+        )
         assert got == (5e-4, 5e-4, 0.005, 128, 0.99, 256, 64, 0.7, 1.0) and len(seeds) == 5
-    for name, beta in (("corridor-good", 0.5), ("3s5z_vs_3s6z-medium", 0.5), ("corridor-poor", 1.0), ("6h_vs_8z-good", 1.0)):
+    for name, beta in (
+        ("corridor-good", 0.5),
+        ("3s5z_vs_3s6z-medium", 0.5),
+        ("corridor-poor", 1.0),
+        ("6h_vs_8z-good", 1.0),
+    ):
         assert settings(params, "laptop", *name.split("-"))[0].beta == beta
 
 
 def test_every_setting_of_a_cell_stands_in_params_yaml():
     """DVC watches params.yaml, so no number may hide in the code's defaults."""
     from dataclasses import fields
+
     params = load_params()
     named = {f.name for f in fields(Hyper) if f.metadata["words"] in params["table_2"]} | set(params["open_points"])
     for profile in params["profiles"].values():
         assert {f.name for f in fields(Hyper)} <= named | set(profile)
 
 
-@pytest.mark.parametrize(("section", "key", "words"), [
-    ("open_points", "boostrap", "unknown setting 'boostrap' in open_points; did you mean bootstrap"),
-    ("table_2", "Learning rate", "table_2: unknown"), ("profiles", None, "unknown profile 'labtop'"),
-])
+@pytest.mark.parametrize(
+    ("section", "key", "words"),
+    [
+        ("open_points", "boostrap", "unknown setting 'boostrap' in open_points; did you mean bootstrap"),
+        ("table_2", "Learning rate", "table_2: unknown"),
+        ("profiles", None, "unknown profile 'labtop'"),
+    ],
+)
 def test_a_misspelt_parameter_is_refused(section, key, words):
     params = load_params()
     if key:

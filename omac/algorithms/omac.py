@@ -55,8 +55,10 @@ def value_loss(nets, batch, hyper):
     with torch.no_grad():
         q_bar = take(nets.q_bar(batch.o), batch.a)
     adv = (q_bar if hyper.advantage == "target" else q).detach() - v.detach()
-    return {"L_V": losses.expectile_loss(q_bar - v, hyper.tau, batch.alive if hyper.mask_dead else None),
-            "L_Q": losses.td_loss(q_tot, target(nets, batch, hyper))}, adv
+    return {
+        "L_V": losses.expectile_loss(q_bar - v, hyper.tau, batch.alive if hyper.mask_dead else None),
+        "L_Q": losses.td_loss(q_tot, target(nets, batch, hyper)),
+    }, adv
 
 
 def policy_loss(nets, batch, adv, hyper):
@@ -71,9 +73,17 @@ def diagnose(nets, batch, hyper):
     _, _, w_v, w_q, v_tot, q_tot = factorize(nets, batch)
     adv = value_loss(nets, batch, hyper)[1]
     weight = losses.awr_weight(adv, hyper.beta, hyper.max_weight)
-    return {"v_tot": v_tot, "q_tot": q_tot, "w_v": losses.mean(w_v), "w_q": losses.mean(w_q), "adv_std": adv.flatten(1).std(1),
-            "weight_mean": losses.mean(weight), "weight_std": weight.flatten(1).std(1),
-            "weight_clipped": losses.mean((weight >= hyper.max_weight).float()), **policy_diagnostics(nets.pi, batch, hyper)}
+    return {
+        "v_tot": v_tot,
+        "q_tot": q_tot,
+        "w_v": losses.mean(w_v),
+        "w_q": losses.mean(w_q),
+        "adv_std": adv.flatten(1).std(1),
+        "weight_mean": losses.mean(weight),
+        "weight_std": weight.flatten(1).std(1),
+        "weight_clipped": losses.mean((weight >= hyper.max_weight).float()),
+        **policy_diagnostics(nets.pi, batch, hyper),
+    }
 
 
 def logits(nets):

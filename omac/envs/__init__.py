@@ -66,14 +66,18 @@ def check_actions(action, avail, over):
     """
     action = np.asarray(action)
     if action.shape != avail.shape[:2] or not np.issubdtype(action.dtype, np.integer):
-        raise ValueError(f"actions are {action.dtype} {action.shape}; expected integers of shape {avail.shape[:2]}: one per battle and agent")
+        raise ValueError(
+            f"actions are {action.dtype} {action.shape}; expected integers of shape {avail.shape[:2]}: one per battle and agent"
+        )
     inside = (action >= 0) & (action < avail.shape[2])
     allowed = np.take_along_axis(avail, np.where(inside, action, 0)[..., None], axis=2)[..., 0] & inside
     bad = np.argwhere(~allowed & ~over[:, None])
     if len(bad):
         e, i = bad[0]
-        raise ValueError(f"battle {e}, agent {i}: action {action[e, i]} is not available; available are {np.flatnonzero(avail[e, i]).tolist()}: "
-                         "mask the policy's logits with `avail`")
+        raise ValueError(
+            f"battle {e}, agent {i}: action {action[e, i]} is not available; available are {np.flatnonzero(avail[e, i]).tolist()}: "
+            "mask the policy's logits with `avail`"
+        )
 
 
 def make(name, battles=32):
@@ -89,5 +93,7 @@ def make(name, battles=32):
     elif env == "smac":
         from omac.envs.smac import Smac as cls
     else:
-        raise ValueError(f"unknown environment {name!r}: write smax:<map> (embedded), toy:line (for tests) or smac:<map> (StarCraft II)")
+        raise ValueError(
+            f"unknown environment {name!r}: write smax:<map> (embedded), toy:line (for tests) or smac:<map> (StarCraft II)"
+        )
     return cls(map_name, battles)

@@ -13,9 +13,13 @@ def require_smac():
     except ImportError:
         found, right = True, None
     if not found:
-        raise RuntimeError(f"the StarCraft Multi-Agent Challenge is not installed: {HOW}. PyPI's package `smac` is another program")
+        raise RuntimeError(
+            f"the StarCraft Multi-Agent Challenge is not installed: {HOW}. PyPI's package `smac` is another program"
+        )
     if not right:
-        raise RuntimeError(f"the installed package `smac` is PyPI's SMAC3, a hyper-parameter optimiser: pip uninstall smac, then {HOW}")
+        raise RuntimeError(
+            f"the installed package `smac` is PyPI's SMAC3, a hyper-parameter optimiser: pip uninstall smac, then {HOW}"
+        )
 
 
 class Smac:
@@ -23,4 +27,6 @@ class Smac:
 
     def __init__(self, map_name, battles):
         require_smac()
-        raise RuntimeError(f"smac:{map_name}: this version of the companion fights in SMAX alone: write smax:{map_name}")
+        raise RuntimeError(
+            f"smac:{map_name}: this version of the companion fights in SMAX alone: write smax:{map_name}"
+        )

@@ -16,7 +16,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-with mock.patch("builtins.print"), contextlib.redirect_stdout(sys.stdout):  # jaxmarl prints, and leaves sys.stdout changed
+with (
+    mock.patch("builtins.print"),
+    contextlib.redirect_stdout(sys.stdout),
+):  # jaxmarl prints, and leaves sys.stdout changed
     from jaxmarl.environments.smax import HeuristicEnemySMAX, Scenario, map_name_to_scenario, register_scenario
 
 jax.config.update("jax_compilation_cache_dir", os.environ.get("OMAC_JAX_CACHE", str(BUILD / "jax-cache")))
@@ -25,8 +28,10 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 REWARD_SCALE = 10.0  # SMAX pays 1 for all damage and 1 for the win; SMAC's scale is 0-20
 MAPS = ("5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor")
 ZEALOT, ZERGLING = 3, 4
-CARD = {"corridor": "6 zealots against 24 zerglings on an 8-high strip of 32 with solid walls; the zealot hits for 16 (StarCraft II: 2 x 8), "
-                    "because with JaxMARL's 8 the map cannot be won. StarCraft II's map has one choke point and its own terrain."}
+CARD = {
+    "corridor": "6 zealots against 24 zerglings on an 8-high strip of 32 with solid walls; the zealot hits for 16 (StarCraft II: 2 x 8), "
+    "because with JaxMARL's 8 the map cannot be won. StarCraft II's map has one choke point and its own terrain."
+}
 
 
 def simulator(map_name):
@@ -37,8 +42,14 @@ def simulator(map_name):
     if map_name == "corridor":
         units = jnp.array([ZEALOT] * 6 + [ZERGLING] * 24, dtype=jnp.uint8)
         register_scenario("corridor", Scenario(units, 6, 24, False, False))
-        extra = {"walls_cause_death": False, "map_height": 8, "unit_type_attacks": jnp.array([9.0, 10.0, 13.0, 16.0, 5.0, 12.0])}
-    return HeuristicEnemySMAX(scenario=map_name_to_scenario(map_name), see_enemy_actions=True, attack_mode="closest", **extra)
+        extra = {
+            "walls_cause_death": False,
+            "map_height": 8,
+            "unit_type_attacks": jnp.array([9.0, 10.0, 13.0, 16.0, 5.0, 12.0]),
+        }
+    return HeuristicEnemySMAX(
+        scenario=map_name_to_scenario(map_name), see_enemy_actions=True, attack_mode="closest", **extra
+    )
 
 
 class Smax:
@@ -46,8 +57,15 @@ class Smax:
 
     def __init__(self, map_name, battles):
         self.sim = simulator(map_name)
-        self.spec = Spec("smax", map_name, self.sim.num_allies, int(self.sim.obs_size), int(self.sim.state_size),
-                         int(self.sim.num_ally_actions), int(self.sim.max_steps))
+        self.spec = Spec(
+            "smax",
+            map_name,
+            self.sim.num_allies,
+            int(self.sim.obs_size),
+            int(self.sim.state_size),
+            int(self.sim.num_ally_actions),
+            int(self.sim.max_steps),
+        )
         self.battles = battles
         self._begin = jax.jit(partial(_begin, self.sim))
         self._step = jax.jit(partial(_step, self.sim))
@@ -85,7 +103,11 @@ def _canonical(tree):
 def _view(sim, state):
     obs = sim.get_obs(state)
     avail = sim.get_avail_actions(state)
-    return View(jnp.stack([obs[a] for a in sim.agents]), sim.get_world_state(state), jnp.stack([avail[a] for a in sim.agents]).astype(bool))
+    return View(
+        jnp.stack([obs[a] for a in sim.agents]),
+        sim.get_world_state(state),
+        jnp.stack([avail[a] for a in sim.agents]).astype(bool),
+    )
 
 
 def _where(mask, new, old):
@@ -94,6 +116,7 @@ def _where(mask, new, old):
 
 def _begin(sim, seeds, carry, out, where):
     """Battles `where` begin anew, each from its own key; the others stay as they are."""
+
     def one(seed):
         key = jax.random.PRNGKey(seed)
         _, state = sim.reset(key)
@@ -106,11 +129,12 @@ def _begin(sim, seeds, carry, out, where):
 
 def _step(sim, carry, out, action):
     """One lock-step; a battle that was over stays as it was, with reward 0."""
+
     def one(key, state, a):
         key = jax.random.fold_in(key, state.state.step)
         _, state, reward, _, _ = sim.step_env(key, state, {name: a[i] for i, name in enumerate(sim.agents)})
         alive = state.state.unit_alive
-        ours, theirs = alive[: sim.num_allies].any(), alive[sim.num_allies:].any()
+        ours, theirs = alive[: sim.num_allies].any(), alive[sim.num_allies :].any()
         ended = ~ours | ~theirs
         limit = (state.state.step >= sim.max_steps) & ~ended
         return state, (_view(sim, state), REWARD_SCALE * reward[sim.agents[0]], ended, limit, ours & ~theirs)

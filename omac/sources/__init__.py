@@ -14,5 +14,6 @@ def pull(source, map_name, level, episodes, seed, folder=paths.RAW):
     if source != "smax":
         raise ValueError(f"unknown source {source!r}; there is smax (embedded, rolled out on this machine)")
     from omac.sources import smax
+
     path = raw_path(source, map_name, level, folder)
     return path, write(path, smax.roll_out(map_name, level, episodes, seed))

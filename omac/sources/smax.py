@@ -25,9 +25,15 @@ def roll_out(map_name, level, count, seed, progress=True):
     turns = -(-each // slots)
     battle = make(f"smax:{map_name}", policies * slots)
     act = Stack.of(net, states, battle.spec.horizon, sample=True)
-    about = {"level": level, "source": "smax", "seed": seed, "reward_scale": 20, "policies": [r["name"] for r in rows],
-             "policy_returns": [r["return"] for r in rows],
-             "versions": {name: version(name) for name in ("jax", "jaxmarl", "numpy")}}
+    about = {
+        "level": level,
+        "source": "smax",
+        "seed": seed,
+        "reward_scale": 20,
+        "policies": [r["name"] for r in rows],
+        "policy_returns": [r["return"] for r in rows],
+        "versions": {name: version(name) for name in ("jax", "jaxmarl", "numpy")},
+    }
     if map_name in CARD:
         about["note"] = CARD[map_name]
     for turn in range(turns):  # a part at a time: only one is ever in memory

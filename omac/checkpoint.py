@@ -1,0 +1,35 @@
+"""Checkpoints: what one belongs to, and reading it safely."""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from omac import code
+from omac.checks import FIELDS
+from omac.paths import shown
+
+TRAINING = ("networks", "losses", "policy", "replay", "episodes", "training", "algorithms/omac")
+
+
+def fingerprint(data, algorithm, hyper, seeds):
+    """Hex digest of all that a run's result depends on: data, settings, seeds, code. A checkpoint with another one is not continued."""
+    about = [data.about[k] for k in ("env", "map", "horizon")]
+    h = hashlib.sha256(
+        json.dumps(
+            about + [algorithm, asdict(hyper), list(map(int, seeds)), code.text([*TRAINING, f"algorithms/{algorithm}"])]
+        ).encode()
+    )
+    for name in FIELDS:
+        h.update(np.ascontiguousarray(getattr(data, name)))
+    return h.hexdigest()
+
+
+def read(path):
+    """A checkpoint's dict of tensors and plain values. Raises ValueError for a damaged file."""
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as e:
+        raise ValueError(f"{shown(path)} cannot be read ({type(e).__name__}): delete it to begin anew") from e
