@@ -38,7 +38,10 @@ def save(figure, path):
 
 
 def scores(rows, title):
-    """Learning curves: return and win rate over gradient steps, mean and one std over seeds, with the data set's own mean."""
+    """Learning curves: return and win rate over gradient steps, mean and one std over seeds, with the data set's own mean.
+
+    rows: tidy rows of one data set, of kind eval and data (algorithm, kind, step, seed, episodes, return_mean, win_rate).
+    """
     figure, axes = _figure(7.2, 2.9, 2)
     for ax, column, label in ((axes[0], "return_mean", "return (0-20)"), (axes[1], "win_rate", "win rate")):
         for algorithm, group in rows[rows["kind"] == "eval"].groupby("algorithm"):
@@ -95,7 +98,7 @@ def values(log, probe, title):
 
 
 def histogram(data, title):
-    """How the episodes of a data set ended: returns of lost, timed-out and won battles."""
+    """How the episodes of a data set, Episodes, ended: returns of lost, timed-out and won battles."""
     figure, axes = _figure(4.6, 2.6)
     lost = ~data.win & data.terminated[data.start[1:] - 1]
     for mask, label, colour in (
@@ -113,7 +116,10 @@ def histogram(data, title):
 
 
 def behaviour(curve, snapshots, title):
-    """MAPPO's learning curve by seed, and the snapshots that the levels pool."""
+    """MAPPO's learning curve by seed, and the snapshots that the levels pool.
+
+    curve: seed, steps, return of every update; snapshots: level, steps, return as measured. Both DataFrames.
+    """
     figure, axes = _figure(5.6, 3.0)
     for seed, group in curve.groupby("seed"):
         axes[0].plot(
@@ -143,7 +149,10 @@ def replay(data, episode, path, title):
     """An animated battle, drawn from the states and actions of one episode of a SMAX data set; saved as GIF at 8 steps a second.
 
     Blue discs are ours, orange ones the enemy; a disc's fill is its health, a line is an attack, a cross a death.
+    Returns the path. Raises ValueError for another environment, whose states it cannot read.
     """
+    if data.spec.env != "smax":
+        raise ValueError(f"a replay is drawn from SMAX states; these are battles of {data.spec.env}:{data.spec.map}")
     n, allies = data.spec.state // 12, data.spec.n
     first, last = data.start[episode] + episode, data.start[episode + 1] + episode
     frames, seen = [], None

@@ -29,6 +29,7 @@ class SeedLinear(nn.Module):
         self.bias = _uniform(gens, (1, outputs), bound)
 
     def forward(self, x):
+        """x [K,R,in] -> [K,R,out]."""
         return torch.baddbmm(self.bias, x, self.weight)
 
 
@@ -42,6 +43,7 @@ class MLP(nn.Module):
         self.last_relu = last_relu
 
     def forward(self, x):
+        """x [K,R,in] -> [K,R,last width]."""
         for layer in self.layers[:-1]:
             x = layer(x).relu_()
         x = self.layers[-1](x)
@@ -62,6 +64,7 @@ class AgentMLP(nn.Module):
         self.rest = MLP(gens, hidden, (hidden, outputs))
 
     def forward(self, x):
+        """x [K,B,n,O] -> [K,B,n,out]."""
         K, B, n, _ = x.shape
         h = self.first(x.reshape(K, B * n, -1)).view(K, B, n, -1)
         h = (h + self.agent[:, None]).relu_()

@@ -22,7 +22,7 @@ RATIOS = (100, 50, 10)
 
 
 def split(dataset):
-    """("smax", "6h_vs_8z", "medium", 100) from "smax-6h_vs_8z-medium-100". Raises ValueError for another form."""
+    """(source, map, level, ratio in %): ("smax", "6h_vs_8z", "medium", 100) from "smax-6h_vs_8z-medium-100". Raises ValueError for another form."""
     parts = dataset.split("-")
     if len(parts) != 4 or not parts[3].isdigit():
         raise ValueError(

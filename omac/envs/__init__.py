@@ -53,10 +53,16 @@ class Battle(Protocol):
     spec: Spec
 
     def reset(self, seeds, where=None) -> View:
-        """Begin battles with seeds, uint32 [E]; `where` bool [E] restarts those battles alone."""
+        """Begin battles with seeds, uint32 [E]; `where` bool [E] restarts those battles alone.
+
+        Raises ValueError for seeds of another shape, and for a first reset that leaves battles out.
+        """
 
     def step(self, action) -> Step:
-        """Play action int [E,n] in every battle. Raises ValueError for an action that is not available."""
+        """Play action int [E,n] in every battle.
+
+        Raises ValueError for an action that is not available, RuntimeError before the first reset.
+        """
 
 
 def check_actions(action, avail, over):

@@ -72,6 +72,7 @@ class Smax:
         self._carry = self._out = None
 
     def reset(self, seeds, where=None):
+        """See Battle.reset."""
         seeds = np.asarray(seeds, np.uint32)
         if seeds.shape != (self.battles,):
             raise ValueError(f"seeds have shape {seeds.shape}; {self.battles} battles need ({self.battles},)")
@@ -85,6 +86,7 @@ class Smax:
         return self._read().view
 
     def step(self, action):
+        """See Battle.step."""
         if self._carry is None:
             raise RuntimeError("step before reset: call reset(seeds) first")
         check_actions(action, np.asarray(self._out[0].avail), np.asarray(self._out[2] | self._out[3]))

@@ -23,6 +23,7 @@ class Toy:
         self.at = None
 
     def reset(self, seeds, where=None):
+        """See Battle.reset."""
         seeds = np.asarray(seeds, np.uint32)
         if seeds.shape != (self.battles,):
             raise ValueError(f"seeds have shape {seeds.shape}; {self.battles} battles need ({self.battles},)")
@@ -36,6 +37,7 @@ class Toy:
         return self._view()
 
     def step(self, action):
+        """See Battle.step."""
         if self.at is None:
             raise RuntimeError("step before reset: call reset(seeds) first")
         over = self._terminated() | self._truncated()
