@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
-.PHONY: quick test repro behaviour setup lock clean
+.PHONY: quick test repro setup lock clean
 
 quick: setup          ## the whole story on one map in about ten minutes
 	@mkdir -p build
@@ -18,7 +18,7 @@ test: setup           ## every test, then every notebook
 
 repro: setup          ## the study: resumes where it stopped, JOBS cells side by side
 	$(RUN) dvc repro pull subsample code
-	$(RUN) dvc stage list --name-only | grep '^train@' | PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro -s
+	$(RUN) sh -c "dvc stage list --name-only | grep '^train@' | xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro -s"
 	$(RUN) dvc repro
 
 setup: $(VENV)/.ready
