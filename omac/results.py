@@ -96,7 +96,8 @@ README = ["map", "level", "algorithm", "return", "win rate", "last five", "best"
 
 def short(table):
     """The table without the columns that say the same in every line, for a terminal."""
-    return table[[c for c in table if c in ("algorithm", "return", "win rate") or table[c].nunique() > 1]]
+    said = {c: table[c][table[c] != ""].nunique() for c in table}
+    return table[[c for c in table if c in ("algorithm", "return", "win rate") or said[c] > 1]]
 
 
 def arrival(rows):
