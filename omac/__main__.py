@@ -147,7 +147,7 @@ def results(args):
 
     from omac.config import load_params
     from omac.paths import ROOT, shown
-    from omac.results import README, arrival, cells, final_table, gather, markdown
+    from omac.results import README, arrival, cells, difference, final_table, gather, markdown
 
     names = cells(load_params())
     path, absent = gather(ROOT / "data" / "results", names=names)
@@ -156,15 +156,19 @@ def results(args):
         + "".join(f"\n  not yet run: {name}" for name in absent)
     )
     rows = pd.read_csv(path)
-    print(markdown(final_table(rows)[README]), markdown(arrival(rows)), sep="\n\n")
+    print(markdown(final_table(rows)[README]), markdown(difference(rows)), markdown(arrival(rows)), sep="\n\n")
 
 
 def table(args):
     import pandas as pd
 
-    from omac.results import final_table, short
+    from omac.results import arrival, final_table, short
 
-    print(short(final_table(pd.read_csv(args.file))).to_string(index=False))
+    rows = pd.read_csv(args.file)
+    table = final_table(rows)
+    if "q_tot" in rows:
+        print("have the values arrived?", arrival(rows).to_string(index=False), "", sep="\n")
+    print(short(table).to_string(index=False))
 
 
 if __name__ == "__main__":

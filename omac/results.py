@@ -142,6 +142,22 @@ def arrival(rows):
     )
 
 
+def difference(rows, algorithm="omac", other="bc"):
+    """One line per data set: return of `algorithm` minus that of `other`, seed by seed, last policies.
+
+    Both fought the same battles with the same batches; mean ± std over seeds, ddof 0, and in how many seeds it is ahead.
+    """
+    keys = ["map", "level", "profile"]
+    last = rows[rows["kind"] == "final"].set_index([*keys, "seed"])
+    gap = last[last["algorithm"] == algorithm]["return_mean"] - last[last["algorithm"] == other]["return_mean"]
+    lines = [
+        [*values, _spread(x), f"{int((x > 0).sum())} of {len(x)}"]
+        for values, x in gap.dropna().groupby(level=keys, sort=False)
+    ]
+    name = f"{NAMES[algorithm]} minus {NAMES[other]}"
+    return pd.DataFrame(lines, columns=[*keys, name, "seeds ahead"])
+
+
 def markdown(table):
     """A table as the lines of a Markdown table, for the README."""
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in [table.columns, *table.to_numpy().tolist()]]

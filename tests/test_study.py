@@ -182,6 +182,14 @@ def test_a_sequential_cell_reports_its_values_before_its_policies(cell, monkeypa
     )
 
 
+def test_the_difference_is_paired_by_seed():
+    base = {"map": "m", "level": "l", "profile": "laptop", "kind": "final"}
+    scores = (("omac", 0, 5.0), ("omac", 1, 9.0), ("bc", 1, 7.0), ("bc", 0, 6.0))
+    rows = pd.DataFrame([{**base, "algorithm": a, "seed": s, "return_mean": r} for a, s, r in scores])
+    line = results.difference(rows).iloc[0]
+    assert line["OMAC minus BC"] == "0.50 ± 1.50" and line["seeds ahead"] == "1 of 2"
+
+
 def test_arrival_finds_the_step_at_which_q_tot_reaches_the_returns():
     base = {
         "map": "m",
