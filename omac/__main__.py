@@ -147,7 +147,7 @@ def results(args):
 
     from omac.config import load_params
     from omac.paths import ROOT, shown
-    from omac.results import README, arrival, cells, difference, final_table, gather, markdown
+    from omac.results import HEADLINE, arrival, cells, difference, final_table, gather, markdown
 
     names = cells(load_params())
     path, absent = gather(ROOT / "data" / "results", names=names)
@@ -156,7 +156,7 @@ def results(args):
         + "".join(f"\n  not yet run: {name}" for name in absent)
     )
     rows = pd.read_csv(path)
-    print(markdown(final_table(rows)[README]), markdown(difference(rows)), markdown(arrival(rows)), sep="\n\n")
+    print(markdown(final_table(rows)[HEADLINE]), markdown(difference(rows)), markdown(arrival(rows)), sep="\n\n")
 
 
 def table(args):

@@ -47,7 +47,7 @@ def play(battle, act, seeds, progress=None):
 
 
 class Stack:
-    """Acts for P policies at once; slots e of battle E are dealt out evenly, in order: the first E/P fight for policy 0.
+    """Acts for P policies at once; the E slots of a battle are dealt out evenly, in order: the first E/P fight for policy 0.
 
     logits: function [P,B,n,O] -> [P,B,n,A]. sample: draw actions from the softmax (each battle from its own
     seed), otherwise take the best available one.

@@ -5,6 +5,16 @@ import pandas as pd
 from omac.paths import ROOT
 from omac.study import KEYS, write
 
+HEADLINE = [
+    "map",
+    "level",
+    "algorithm",
+    "return",
+    "win rate",
+    "last five",
+    "best",
+    "seeds",
+]  # columns that the README shows
 LEVELS = ["good", "medium", "poor"]
 NAMES = {"data": "data", "bc": "BC", "omac": "OMAC"}
 
@@ -89,9 +99,6 @@ def _spread(x):
     if not len(x):
         return ""
     return f"{x.mean():.2f}" + (f" ± {x.std(ddof=0):.2f}" if len(x) > 1 else "")
-
-
-README = ["map", "level", "algorithm", "return", "win rate", "last five", "best", "seeds"]
 
 
 def short(table):

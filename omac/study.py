@@ -153,7 +153,7 @@ def score(trained, env, hyper, seeds, progress=None):
             [battle_seeds(EVALUATION[kind], seed, s["step"], shape=(episodes,)) for s in snapshots for seed in seeds]
         )
         got = evaluate(
-            env, trained.nets.pi, [s["policy"] for s in snapshots], fought, progress=progress and f"{kind} {progress}"
+            env, trained.policy, [s["policy"] for s in snapshots], fought, progress=progress and f"{kind} {progress}"
         )
         for p in range(len(fought)):
             step, seed = snapshots[p // len(seeds)]["step"], seeds[p % len(seeds)]

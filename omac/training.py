@@ -21,12 +21,16 @@ class Diverged(RuntimeError):
 
 @dataclass
 class Trained:
-    """A finished run: `snapshots` [{"step", "policy" state of [K,...]}], `log` rows, `probe` arrays of the last step, `nets`."""
+    """A finished run: `snapshots` [{"step", "policy": state of [K,...]}], `log` rows, `probe` arrays of the last step.
+
+    nets: all networks; policy: the one that acts, whose states the snapshots are.
+    """
 
     snapshots: list
     log: list
     probe: dict
     nets: torch.nn.Module
+    policy: torch.nn.Module
 
 
 def pick_device(name="auto"):
@@ -75,23 +79,16 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
                     optimiser = adam.state_dict() if state["step"] < total else None
                     with atomic(checkpoint) as part:
                         torch.save({**state, "mark": mark, "nets": nets.state_dict(), "adam": optimiser}, part)
-    return Trained(state["snapshots"], state["log"], run.probe(), nets)
+    return Trained(state["snapshots"], state["log"], run.probe(), nets, alg.logits(nets))
 
 
 class _Run:
     """One update after another (lines 3-12), and the sums that the log needs."""
 
     def __init__(self, alg, nets, adam, groups, replay, hyper, seeds):
-        self.alg, self.nets, self.adam, self.groups, self.replay, self.hyper, self.seeds = (
-            alg,
-            nets,
-            adam,
-            groups,
-            replay,
-            hyper,
-            seeds,
-        )
-        self.sums, self.count, self.frozen = {}, 0, None
+        self.alg, self.nets, self.adam, self.groups = alg, nets, adam, groups
+        self.replay, self.hyper, self.seeds = replay, hyper, seeds
+        self.sums, self.count = {}, 0
         online, target = [], []
         for a, b in alg.TARGETS:
             online += [dict(getattr(nets, a).named_parameters())[k] for k, _ in getattr(nets, b).named_parameters()]

@@ -140,12 +140,12 @@ def test_the_readmes_equation_table_ticks_only_tests_that_exist():
 def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
     import pandas as pd
 
-    from omac.results import README, arrival, difference, final_table, markdown, short
+    from omac.results import HEADLINE, arrival, difference, final_table, markdown, short
 
     readme = (ROOT / "README.md").read_text()
     assert not re.search(r"@[A-Z_]+@", readme)
     study, quick = (pd.read_csv(ROOT / "data" / name / "results.csv") for name in (".", "quick"))
-    assert markdown(final_table(study)[README]) in readme
+    assert markdown(final_table(study)[HEADLINE]) in readme
     assert markdown(difference(study)) in readme
     assert markdown(arrival(pd.concat([study, quick]))) in readme
     assert short(final_table(quick)).to_string(index=False) in readme

@@ -29,6 +29,8 @@ COLUMNS = [
     "length",
 ]
 
+ROW = {"env": "smax", "map": "m", "level": "l", "ratio": 100, "variant": "default", "episodes": 320, "step": 6}
+
 
 @pytest.fixture
 def cell(toy, tmp_path, monkeypatch):
@@ -218,20 +220,7 @@ def test_arrival_finds_the_step_at_which_q_tot_reaches_the_returns():
 
 
 def test_two_runs_in_one_file_or_a_foreign_file_are_refused():
-    base = {
-        "env": "smax",
-        "map": "m",
-        "level": "l",
-        "ratio": 100,
-        "variant": "default",
-        "episodes": 320,
-        "algorithm": "omac",
-        "kind": "final",
-        "step": 1,
-        "seed": 0,
-        "return_mean": 1.0,
-        "win_rate": 0.0,
-    }
+    base = {**ROW, "algorithm": "omac", "kind": "final", "seed": 0, "return_mean": 1.0, "win_rate": 0.0}
     with pytest.raises(ValueError, match="two final rows"):
         results.final_table(pd.DataFrame([{**base, "profile": "laptop"}] * 2))
     assert len(results.final_table(pd.DataFrame([{**base, "profile": p} for p in ("laptop", "paper")]))) == 2
@@ -240,16 +229,7 @@ def test_two_runs_in_one_file_or_a_foreign_file_are_refused():
 
 
 def test_the_table_has_data_bc_omac_with_mean_and_std_over_seeds_ddof_0(capsys, tmp_path):
-    base = {
-        "env": "smax",
-        "map": "m",
-        "level": "l",
-        "ratio": 100,
-        "variant": "default",
-        "episodes": 320,
-        "profile": "laptop",
-        "step": 6,
-    }
+    base = {**ROW, "profile": "laptop"}
     rows = pd.DataFrame(
         [
             {**base, "algorithm": a, "kind": "final", "seed": s, "return_mean": r, "win_rate": w}

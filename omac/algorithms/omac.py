@@ -54,11 +54,15 @@ def value_loss(nets, batch, hyper):
     v, q, _, _, _, q_tot = factorize(nets, batch)
     with torch.no_grad():
         q_bar = take(nets.q_bar(batch.o), batch.a)
-    adv = (q_bar if hyper.advantage == "target" else q).detach() - v.detach()
     return {
         "L_V": losses.expectile_loss(q_bar - v, hyper.tau, batch.alive if hyper.mask_dead else None),
         "L_Q": losses.td_loss(q_tot, target(nets, batch, hyper)),
-    }, adv
+    }, advantage(q, q_bar, v, hyper)
+
+
+def advantage(q, q_bar, v, hyper):
+    """Eq. (8): Qbar_i - V_i or, by `advantage`, Q_i - V_i (register 9), without gradient. All [K,B,n]."""
+    return (q_bar if hyper.advantage == "target" else q).detach() - v.detach()
 
 
 def policy_loss(nets, batch, adv, hyper):
@@ -70,8 +74,8 @@ def policy_loss(nets, batch, adv, hyper):
 @torch.no_grad()
 def diagnose(nets, batch, hyper):
     """What is logged beside the results: V_tot and Q_tot [K,B]; the rest [K]: scales, and the spread of exp(beta A)."""
-    _, _, w_v, w_q, v_tot, q_tot = factorize(nets, batch)
-    adv = value_loss(nets, batch, hyper)[1]
+    v, q, w_v, w_q, v_tot, q_tot = factorize(nets, batch)
+    adv = advantage(q, take(nets.q_bar(batch.o), batch.a), v, hyper)
     weight = losses.awr_weight(adv, hyper.beta, hyper.max_weight)
     return {
         "v_tot": v_tot,
