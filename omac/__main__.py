@@ -51,6 +51,12 @@ def main(argv=None):
         (["dataset"], {"help": "<source>-<map>-<level>-<ratio>"}),
     )
     command("card", card, "print a data card", (["file"], {"type": Path}))
+    command(
+        "cards",
+        cards,
+        "write the committed cards of a map: facts, episodes, states, replays",
+        (["files"], {"type": Path, "nargs": "+", "help": "one file a level, of one map"}),
+    )
     command("check", check, "say in one line what is wrong with a file", (["file"], {"type": Path}))
     command(
         "code",
@@ -122,18 +128,29 @@ def card(args):
     print(text(args.file))
 
 
+def cards(args):
+    from omac.cards import write
+    from omac.paths import shown
+
+    print("\n".join(map(shown, write(args.files))))
+
+
 def check(args):
-    from omac.envs import make
+    from omac.envs import fits, make, missing
     from omac.episodes import Episodes
     from omac.paths import shown
 
     data = Episodes.load(args.file)
-    there = make(f"{data.spec.env}:{data.spec.map}", 1).spec
-    if there != data.spec:
+    env = f"{data.spec.env}:{data.spec.map}"
+    reason = missing(env)
+    there = data.spec if reason else make(env, 1).spec
+    if not fits(data.spec, there):
         raise ValueError(
             f"{shown(args.file)}: sizes: {data.spec}, but the simulator is {there} (likely cause: another version of the simulator)"
         )
     print(f"{shown(args.file)}: {len(data)} episodes, all checks passed")
+    if reason:
+        print(f"its sizes were not held against a simulator: {reason}")
 
 
 def code(args):

@@ -1,12 +1,16 @@
-"""Data cards: what a data set is, computed from its file."""
+"""Data cards: what a data set is, computed from its file, and kept in small files that need no data to be looked at."""
 
 import hashlib
 
 import numpy as np
 import pandas as pd
 
+from omac import figures
+from omac.coverage import coverage, project
 from omac.episodes import Episodes, sha256
-from omac.paths import shown
+from omac.paths import FIGURES, ROOT, atomic, shown
+
+SHOWN = 600  # states per level that the committed projection keeps
 
 
 def facts(data):
@@ -28,6 +32,9 @@ def facts(data):
         "time limits": int(data.truncated.sum()),
         "dead agent-steps": float(dead.mean()),
         "actions taken that were not available": int((~taken).sum()),
+        "returns from 15 (good in MADT's data)": float((r >= 15).mean()),
+        "returns from 10 to 15 (medium there)": float(((r >= 10) & (r < 15)).mean()),
+        "returns below 10 (poor there)": float((r < 10).mean()),
         "identical episodes": len(data) - len({hashlib.sha256(e).digest() for e in np.split(data.obs, starts)}),
     }
 
@@ -65,3 +72,58 @@ def text(path):
     ]
     lines += [f"  {k:38} {v:.4g}" if isinstance(v, float) else f"  {k:38} {v}" for k, v in facts(data).items()]
     return "\n".join([*lines, "", policies(data).to_string(index=False, float_format="%.3f")])
+
+
+def write(paths, folder=ROOT / "data" / "cards", pictures=FIGURES):
+    """Write the cards of a map's data sets, one Episodes file a level, and a replay of each; returns the files, sorted.
+
+    <source>-<map>.csv: the facts, a column per level; -episodes.csv: return, length and outcome of every episode;
+    -policies.csv: the behaviour policies; -states.csv: a projection of states; -coverage.csv: how far the levels visit the
+    same states; for SMAX figures/replay-<map>-<level>.gif, the battle of median return.
+    Raises DataError for a bad file, ValueError for files of several maps.
+    """
+    parts = {}
+    for path in paths:
+        data = Episodes.load(path)
+        parts[data.about["level"]] = data
+    first, *others = [(d.about["source"], d.spec.map) for d in parts.values()]
+    if set(others) - {first} or len(parts) != len(paths):
+        raise ValueError(f"{', '.join(map(shown, paths))}: a card is of one map of one source, each level once")
+    stem, tables = "-".join(first), {}
+    about = {
+        k: {"sha256": sha256(p), "note": d.about.get("note", "")}
+        for (k, d), p in zip(parts.items(), paths, strict=True)
+    }
+    tables[""] = pd.DataFrame({k: {**facts(d), **about[k]} for k, d in parts.items()}).rename_axis("fact").reset_index()
+    tables["-episodes"] = pd.concat([_episodes(d).assign(level=k) for k, d in parts.items()])
+    tables["-policies"] = pd.concat([policies(d).assign(level=k) for k, d in parts.items()])
+    points = project({k: d.state[d.rows()[1]] for k, d in parts.items()})
+    tables["-states"] = pd.concat(
+        [pd.DataFrame(x[:SHOWN, :2], columns=["first", "second"]).assign(level=k) for k, x in points.items()]
+    )
+    tables["-coverage"] = coverage(points).rename_axis("of").reset_index()
+    made = []
+    for name, table in tables.items():
+        made.append(folder / f"{stem}{name}.csv")
+        with atomic(made[-1]) as part:
+            table.to_csv(part, index=False, float_format="%.4g", lineterminator="\n")
+    for level, data in parts.items():
+        if data.spec.env == "smax":
+            middle = int(np.argsort(data.returns, kind="stable")[len(data) // 2])
+            title = f"{data.spec.env}:{data.spec.map} {level}"
+            made.append(figures.replay(data, middle, pictures / f"replay-{data.spec.map}-{level}.gif", title))
+    return sorted(made)
+
+
+def _episodes(data):
+    """One row per episode: id, policy, return, length and outcome."""
+    truncated = data.truncated[data.start[1:] - 1]
+    return pd.DataFrame(
+        {
+            "id": data.id,
+            "policy": [data.about["policies"][i] for i in data.policy],
+            "return": data.returns,
+            "length": data.lengths,
+            "outcome": np.where(data.win, "won", np.where(truncated, "time limit", "lost")),
+        }
+    )

@@ -14,16 +14,20 @@ from omac.paths import shown
 TRAINING = ("networks", "losses", "policy", "replay", "episodes", "training", "algorithms/omac")
 
 
-def fingerprint(data, algorithm, hyper, seeds):
-    """Hex digest of all that a run's result depends on: data, settings, seeds, code. A checkpoint with another one is not continued."""
-    about = [data.about[k] for k in ("env", "map", "horizon")]
+def fingerprint(parts, algorithm, hyper, seeds):
+    """Hex digest of all that a run's result depends on: data, settings, seeds, code. A checkpoint with another one is not continued.
+
+    parts: the Episodes trained on, then the held-out ones or None.
+    """
+    about = [parts[0].about[k] for k in ("env", "map", "horizon")]
     h = hashlib.sha256(
         json.dumps(
             about + [algorithm, asdict(hyper), list(map(int, seeds)), code.text([*TRAINING, f"algorithms/{algorithm}"])]
         ).encode()
     )
-    for name in FIELDS:
-        h.update(np.ascontiguousarray(getattr(data, name)))
+    for data in filter(None, parts):
+        for name in FIELDS:
+            h.update(np.ascontiguousarray(getattr(data, name)))
     return h.hexdigest()
 
 

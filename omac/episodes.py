@@ -176,15 +176,18 @@ def write(path, parts):
         return sha256(part_path)
 
 
-def subsample(episodes, count, seed, parent_sha256):
+def subsample(episodes, count, seed, parent_sha256, skip=0):
     """`count` episodes drawn without replacement (B: "randomly sample 1000 episodes"), in drawn order.
 
-    One seeded permutation is cut off at `count`, so a smaller sample with the same seed lies inside a larger one.
-    Raises ValueError when there are fewer than `count`.
+    One seeded permutation is cut off at `count`, so a smaller sample with the same seed lies inside a larger one; with
+    `skip`, the first so many are left out: these are the held-out episodes. Raises ValueError when there are too few.
     """
-    if not 0 < count <= len(episodes):
-        raise ValueError(f"cannot sample {count} of {len(episodes)} episodes: pull more, or ask for fewer")
-    ids = np.random.default_rng(seed).permutation(len(episodes))[:count]
+    if count < 1 or skip + count > len(episodes):
+        after = f" after the first {skip}" if skip else ""
+        raise ValueError(
+            f"cannot sample {count} of {len(episodes)} episodes{after}: pull more, or ask for fewer (params.yaml, data)"
+        )
+    ids = np.random.default_rng(seed).permutation(len(episodes))[skip : skip + count]
     return episodes.select(ids, sample_seed=seed, sample_of=len(episodes), parent_sha256=parent_sha256)
 
 

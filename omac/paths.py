@@ -22,6 +22,7 @@ ROOT = find_root()
 RAW = ROOT / "data" / "raw"
 EPISODES = ROOT / "data" / "episodes"
 BEHAVIOUR = ROOT / "data" / "behaviour"
+FIGURES = ROOT / "figures"
 BUILD = ROOT / "build"
 
 

@@ -22,7 +22,7 @@ NAMES = {"data": "data", "bc": "BC", "omac": "OMAC"}
 def cells(params):
     """File names of the cells of params.yaml's grid: <data set>-<algorithm>.csv."""
     g = params["grid"]
-    return [f"smax-{m}-{level}-100-{a}.csv" for m in g["maps"] for level in g["levels"] for a in g["algorithms"]]
+    return [f"smax-{m}-{level}-100-{a}.csv" for m in g["train_maps"] for level in g["levels"] for a in g["algorithms"]]
 
 
 def gather(folder, out=ROOT / "data" / "results.csv", names=None):
@@ -95,9 +95,11 @@ def final_table(rows):
 
 
 def _spread(x):
-    """ "mean ± std" over seeds; the mean alone of a single number; nothing of none."""
+    """ "mean ± std" over seeds; the mean alone of a single number; nothing of none; NaN is a cell without a simulator."""
     if not len(x):
         return ""
+    if x.isna().all():
+        return "not fought"
     return f"{x.mean():.2f}" + (f" ± {x.std(ddof=0):.2f}" if len(x) > 1 else "")
 
 

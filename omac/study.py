@@ -9,7 +9,7 @@ import torch
 
 from omac import sources
 from omac.config import load_params, settings
-from omac.envs import make
+from omac.envs import fits, make, missing
 from omac.episodes import Episodes, sha256, subsample
 from omac.evaluation import battle_seeds, evaluate
 from omac.paths import BUILD, ROOT, atomic, shown
@@ -19,16 +19,28 @@ EVALUATION = {"eval": 1, "final": 2}  # first word of those battles' seeds: ever
 KEYS = ["env", "map", "level", "ratio", "algorithm", "variant", "profile", "seed", "step", "kind"]
 SCORES = ["episodes", "return_mean", "return_std", "win_rate", "length"]
 RATIOS = (100, 50, 10)
+HELD = "held"  # in place of the ratio: the episodes that are never trained on
 
 
 def split(dataset):
-    """(source, map, level, ratio in %): ("smax", "6h_vs_8z", "medium", 100) from "smax-6h_vs_8z-medium-100". Raises ValueError for another form."""
+    """(source, map, level, part): ("smax", "6h_vs_8z", "medium", "100") from "smax-6h_vs_8z-medium-100".
+
+    part: the ratio in %, or "held" for the episodes that are never trained on. Raises ValueError for another form.
+    """
     parts = dataset.split("-")
-    if len(parts) != 4 or not parts[3].isdigit():
+    if len(parts) != 4 or not (parts[3].isdigit() or parts[3] == HELD):
         raise ValueError(
-            f"data set {dataset!r} is not <source>-<map>-<level>-<ratio>, for instance smax-6h_vs_8z-medium-100"
+            f"data set {dataset!r} is not <source>-<map>-<level>-<ratio>, for instance smax-6h_vs_8z-medium-100, "
+            "or smax-6h_vs_8z-medium-held for the held-out episodes"
         )
-    return parts[0], parts[1], parts[2], int(parts[3])
+    if parts[3] != HELD and int(parts[3]) not in RATIOS:
+        raise ValueError(f"ratio is {parts[3]} %; the paper has {', '.join(map(str, RATIOS))}")
+    return tuple(parts)
+
+
+def held_of(dataset):
+    """The name of the held-out episodes beside a data set: the same for all its ratios."""
+    return "-".join([*split(dataset)[:3], HELD])
 
 
 def episodes_path(dataset, folder=ROOT / "data"):
@@ -37,19 +49,25 @@ def episodes_path(dataset, folder=ROOT / "data"):
     return folder / "episodes" / f"{dataset}.h5"
 
 
-def draw_sample(dataset, params=None, folder=ROOT / "data"):
-    """Sample a raw data set: `sample_episodes` episodes, or the ratio's share of them (nested), seeded.
+def _drawn(dataset, data):
+    """(episodes, episodes skipped before them) that `dataset` takes of the seeded permutation of its raw file."""
+    part = split(dataset)[3]
+    if part == HELD:
+        return data["held_out_episodes"], data["sample_episodes"]
+    return data["sample_episodes"] * int(part) // 100, 0
 
-    Returns (path, sha256). Raises ValueError for a ratio that the paper does not have, DataError for a bad raw file.
+
+def draw_sample(dataset, params=None, folder=ROOT / "data"):
+    """Sample a raw data set, seeded: `sample_episodes` episodes, the ratio's share of them (nested), or the
+    `held_out_episodes` that come after all of them.
+
+    Returns (path, sha256). Raises ValueError for an unknown part or too few episodes, DataError for a bad raw file.
     """
-    source, map_name, level, ratio = split(dataset)
-    if ratio not in RATIOS:
-        raise ValueError(f"ratio is {ratio} %; the paper has {RATIOS}")
     data = (params or load_params())["data"]
-    raw = sources.raw_path(source, map_name, level, folder / "raw")
+    raw = sources.raw_path(*split(dataset)[:3], folder / "raw")
     path = episodes_path(dataset, folder)
-    chosen = subsample(Episodes.load(raw), data["sample_episodes"] * ratio // 100, data["seed"], sha256(raw))
-    return path, chosen.save(path)
+    count, skip = _drawn(dataset, data)
+    return path, subsample(Episodes.load(raw), count, data["seed"], sha256(raw), skip).save(path)
 
 
 def home(profile):
@@ -60,28 +78,62 @@ def home(profile):
 
 
 def ensure(dataset, params=None, folder=ROOT / "data"):
-    """The path of a sampled data set, pulled and sampled first where it is missing or made with other numbers than `params` has."""
-    data = (params or load_params())["data"]
-    source, map_name, level, ratio = split(dataset)
-    raw, path = sources.raw_path(source, map_name, level, folder / "raw"), episodes_path(dataset, folder)
-    if not _made_with(raw, data["pull_episodes"], seed=data["seed"]):
+    """The path of a sampled data set, pulled and sampled first, with its held-out episodes, where it is missing or made
+    with other numbers than `params` has.
+    """
+    params = params or load_params()
+    data = params["data"]
+    source, map_name, level, _ = split(dataset)
+    raw = sources.raw_path(source, map_name, level, folder / "raw")
+    fresh = {"seed": data["seed"]} if source == "smax" else {}
+    if not _made_with(raw, data["pull_episodes"] if source == "smax" else None, **fresh):
         sources.pull(source, map_name, level, data["pull_episodes"], data["seed"], folder / "raw")
-    if not _made_with(
-        path, data["sample_episodes"] * ratio // 100, sample_seed=data["seed"], parent_sha256=sha256(raw)
-    ):
-        draw_sample(dataset, params, folder)
-    return path
+    for name in [dataset, held_of(dataset)] if data["held_out_episodes"] else [dataset]:
+        made = {"sample_seed": data["seed"], "parent_sha256": sha256(raw)}
+        if not _made_with(episodes_path(name, folder), _drawn(name, data)[0], **made):
+            draw_sample(name, params, folder)
+    return episodes_path(dataset, folder)
 
 
 def _made_with(path, episodes, **about):
-    """Whether a readable file is there, with so many episodes and these attributes."""
+    """Whether a readable file is there, with so many episodes (None: any number) and these attributes."""
     if not path.exists():
         return False
     try:
         with h5py.File(path, "r") as f:
-            return len(f["win"]) == episodes and all(json.loads(f.attrs.get(k, "null")) == v for k, v in about.items())
+            same = all(json.loads(f.attrs.get(k, "null")) == v for k, v in about.items())
+            return same and len(f["win"]) == (episodes or len(f["win"]))
     except (OSError, KeyError, ValueError):
         return False
+
+
+def load(dataset, folder=ROOT / "data"):
+    """The Episodes of a sampled data set. Raises DataError for a bad file, ValueError for one of another map or level."""
+    _, map_name, level, _ = split(dataset)
+    path = episodes_path(dataset, folder)
+    data = Episodes.load(path)
+    if (data.about["map"], data.about["level"]) != (map_name, level):
+        raise ValueError(
+            f"{shown(path)} holds {data.about['map']} {data.about['level']}, its name says {map_name} {level}: it was renamed or copied"
+        )
+    return data
+
+
+def simulator(data, name):
+    """(version, reason): what the policies of this data will fight in, or None and why there will be no battles.
+
+    Raises ValueError, naming both, when the simulator is here but is not the one that the data came from.
+    """
+    env = f"{data.spec.env}:{data.spec.map}"
+    reason = missing(env)
+    if reason:
+        return None, reason
+    battle = make(env, 1)
+    if not fits(data.spec, battle.spec):
+        raise ValueError(
+            f"{name} is of {data.spec}, the simulator is {battle.spec}: this data cannot be fought with here"
+        )
+    return battle.version, ""
 
 
 def run_cell(
@@ -98,39 +150,33 @@ def run_cell(
     """Train, let all snapshots fight, write tidy rows to `out` (CSV). Returns (rows as a DataFrame, Trained, Episodes).
 
     A row per seed and snapshot (kind "eval"), per seed at the end (kind "final") and for the data set itself (kind
-    "data"). Raises ValueError when data and simulator differ, before the first step. The networks
-    stay in build/checkpoints/.
+    "data"). Where the data's simulator is not installed the rows have 0 episodes and no scores, and hold what is known
+    offline, of the held-out episodes above all. Raises ValueError when data and simulator differ, before the first
+    step. The networks stay in build/checkpoints/.
     """
     params = params or load_params()
     _, map_name, level, ratio = split(dataset)
     hyper, seeds = settings(params, profile, map_name, level, variant)
     torch.set_num_threads(params["threads"])
-    path = episodes_path(dataset, folder)
-    data = Episodes.load(path)
-    if (data.about["map"], data.about["level"]) != (map_name, level):
-        raise ValueError(
-            f"{shown(path)} holds {data.about['map']} {data.about['level']}, its name says {map_name} {level}: it was renamed or copied"
-        )
-    env = f"{data.spec.env}:{data.spec.map}"
-    there = make(env, 1).spec
-    if there != data.spec:
-        raise ValueError(
-            f"{shown(path)} is of {data.spec}, the simulator is {there}: this data cannot be fought with here"
-        )
+    data = load(dataset, folder)
+    held = load(held_of(dataset), folder) if params["data"]["held_out_episodes"] else None
+    version, _ = simulator(data, shown(episodes_path(dataset, folder)))
     name = f"{dataset}-{algorithm}-{variant}-{profile}"
     checkpoint = BUILD / "checkpoints" / f"{name}.pt"
-    trained = train(data, algorithm, hyper, seeds, checkpoint, device, progress)
+    trained = train(data, algorithm, hyper, seeds, checkpoint, device, progress, held)
+    env = f"{data.spec.env}:{data.spec.map}" if version else None
     rows = [*score(trained, env, hyper, seeds, name if progress else None), data_row(data)]
     about = {
         "env": data.spec.env,
         "map": map_name,
         "level": level,
-        "ratio": ratio,
+        "ratio": int(ratio),
         "algorithm": algorithm,
         "variant": variant,
         "profile": profile,
     }
-    table = pd.DataFrame([{**about, **r} for r in rows]).astype({"seed": "Int64", "step": "Int64"})
+    table = pd.DataFrame([{**about, **r, "simulator": version or "none"} for r in rows])
+    table = table.astype({"seed": "Int64", "step": "Int64"})
     table = table[KEYS + SCORES + [c for c in table if c not in KEYS + SCORES]]
     if out is not None:
         write(table, out)
@@ -140,7 +186,8 @@ def run_cell(
 def score(trained, env, hyper, seeds, progress=None):
     """Rows, a list of dicts, of a trained cell: all snapshots of all seeds in one simulator call, then the last ones for longer.
 
-    What a sequential run logged before there was a policy comes first, as kind "value".
+    env None: no battles, the rows are the log's alone. What a sequential run logged before there was a policy comes
+    first, as kind "value".
     """
     log = [dict(r) for r in trained.log]
     rows = [{**r, "kind": "value"} for r in log if r.pop("phase") == "value"]
@@ -149,26 +196,31 @@ def score(trained, env, hyper, seeds, progress=None):
         ("eval", trained.snapshots, hyper.eval_episodes),
         ("final", trained.snapshots[-1:], hyper.final_episodes),
     ):
-        fought = np.stack(
-            [battle_seeds(EVALUATION[kind], seed, s["step"], shape=(episodes,)) for s in snapshots for seed in seeds]
-        )
-        got = evaluate(
-            env, trained.policy, [s["policy"] for s in snapshots], fought, progress=progress and f"{kind} {progress}"
-        )
-        for p in range(len(fought)):
-            step, seed = snapshots[p // len(seeds)]["step"], seeds[p % len(seeds)]
-            rows.append(
-                {
-                    **logged[seed, step],
-                    "kind": kind,
-                    "episodes": episodes,
-                    "return_mean": got.returns[p].mean(),
-                    "return_std": got.returns[p].std(),
-                    "win_rate": got.win[p].mean(),
-                    "length": got.length[p].mean(),
-                }
+        fighters = [(s["step"], seed) for s in snapshots for seed in seeds]
+        scores = [{"episodes": 0} | dict.fromkeys(SCORES[1:], np.nan)] * len(fighters)
+        if env:
+            fought = np.stack(
+                [battle_seeds(EVALUATION[kind], seed, step, shape=(episodes,)) for step, seed in fighters]
             )
+            states = [s["policy"] for s in snapshots]
+            scores = _scores(evaluate(env, trained.policy, states, fought, progress=progress and f"{kind} {progress}"))
+        for (step, seed), score in zip(fighters, scores, strict=True):
+            rows.append({**logged[seed, step], "kind": kind, **score})
     return rows
+
+
+def _scores(got):
+    """The SCORES of each policy, a list of dicts, from evaluation.Scores."""
+    return [
+        {
+            "episodes": len(returns),
+            "return_mean": returns.mean(),
+            "return_std": returns.std(),
+            "win_rate": win.mean(),
+            "length": length.mean(),
+        }
+        for returns, win, length in zip(*got, strict=True)
+    ]
 
 
 def write(table, out):

@@ -13,6 +13,14 @@ from omac.progress import bar
 from omac.replay import Replay
 
 PROBE = 2_048  # transitions, evenly spaced over the data, on which values are held against the returns that followed
+HELD = (
+    "log_likelihood",
+    "agreement",
+    "td_error",
+    "q_tot",
+    "return_followed",
+    "q_correlation",
+)  # logged of held-out data
 
 
 class Diverged(RuntimeError):
@@ -21,7 +29,8 @@ class Diverged(RuntimeError):
 
 @dataclass
 class Trained:
-    """A finished run: `snapshots` [{"step", "policy": state of [K,...]}], `log` rows, `probe` arrays of the last step.
+    """A finished run: `snapshots` [{"step", "policy": state of [K,...]}], `log` rows, arrays of the last step: `probe`
+    on the data trained on, `held` on the held-out episodes (None without them).
 
     nets: all networks; policy: the one that acts, whose states the snapshots are.
     """
@@ -29,6 +38,7 @@ class Trained:
     snapshots: list
     log: list
     probe: dict
+    held: dict | None
     nets: torch.nn.Module
     policy: torch.nn.Module
 
@@ -44,9 +54,10 @@ def pick_device(name="auto"):
     return torch.device(name)
 
 
-def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progress=True):
+def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progress=True, held=None):
     """Train `algorithm` on Episodes `data` for every seed of `seeds`; returns Trained.
 
+    held: Episodes that are never trained on; what is known of them goes into the log as held_*.
     checkpoint: path of a file that is written at every snapshot and continued from when it belongs to the same
     data, settings, seeds and code; the result is the same as without the interruption. A finished run's file keeps
     its snapshots and networks for analysis. device: auto, cpu or cuda. progress: show a bar. Raises Diverged, and
@@ -57,14 +68,14 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
     spec = data.spec
     if hyper.global_input == "joint_obs":
         spec = type(spec)(**{**asdict(spec), "state": spec.n * spec.obs})
-    replay = Replay(data, hyper, dev)
+    replay, unseen = Replay(data, hyper, dev), held and Replay(held, hyper, dev)
     nets = alg.build(spec, hyper, generators(seeds)).to(dev)
     groups = {g: [p for name in names for p in getattr(nets, name).parameters()] for g, names in alg.GROUPS.items()}
     adam = torch.optim.Adam(
         [{"params": p, "lr": hyper.lr_policy if g == "pi" else hyper.lr_value} for g, p in groups.items()], fused=True
     )
-    run = _Run(alg, nets, adam, groups, replay, hyper, list(seeds))
-    mark = fingerprint(data, algorithm, hyper, seeds)
+    run = _Run(alg, nets, adam, groups, replay, hyper, list(seeds), unseen)
+    mark = fingerprint([data, held], algorithm, hyper, seeds)
     state = _resume(checkpoint, mark, nets, adam) or {"step": 0, "snapshots": [], "log": []}
     phases = ("value", "policy") if hyper.schedule == "sequential" and groups.keys() - {"pi"} else ("joint",)
     total = hyper.steps * len(phases)
@@ -79,15 +90,17 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
                     optimiser = adam.state_dict() if state["step"] < total else None
                     with atomic(checkpoint) as part:
                         torch.save({**state, "mark": mark, "nets": nets.state_dict(), "adam": optimiser}, part)
-    return Trained(state["snapshots"], state["log"], run.probe(), nets, alg.logits(nets))
+    return Trained(
+        state["snapshots"], state["log"], run.probe(replay), unseen and run.probe(unseen), nets, alg.logits(nets)
+    )
 
 
 class _Run:
     """One update after another (lines 3-12), and the sums that the log needs."""
 
-    def __init__(self, alg, nets, adam, groups, replay, hyper, seeds):
+    def __init__(self, alg, nets, adam, groups, replay, hyper, seeds, unseen=None):
         self.alg, self.nets, self.adam, self.groups = alg, nets, adam, groups
-        self.replay, self.hyper, self.seeds = replay, hyper, seeds
+        self.replay, self.unseen, self.hyper, self.seeds = replay, unseen, hyper, seeds
         self.sums, self.count = {}, 0
         online, target = [], []
         for a, b in alg.TARGETS:
@@ -138,10 +151,10 @@ class _Run:
         return out
 
     @torch.no_grad()
-    def probe(self):
-        """The algorithm's diagnostics on transitions spread evenly over the data, with `ret`, the discounted return that followed."""
-        t = torch.linspace(0, self.replay.steps - 1, min(PROBE, self.replay.steps)).long().expand(len(self.seeds), -1)
-        batch = self.replay.at(t)
+    def probe(self, replay):
+        """The algorithm's diagnostics on transitions spread evenly over `replay`, with `ret`, the discounted return that followed."""
+        t = torch.linspace(0, replay.steps - 1, min(PROBE, replay.steps)).long().expand(len(self.seeds), -1)
+        batch = replay.at(t)
         return {
             **{k: v.cpu().numpy() for k, v in self.alg.diagnose(self.nets, batch, self.hyper).items()},
             "ret": batch.ret.cpu().numpy(),
@@ -169,22 +182,32 @@ def _snapshot(state, run, phases):
                 "policy": {k: v.detach().cpu().clone() for k, v in run.alg.logits(run.nets).state_dict().items()},
             }
         )
-    seen, means = run.probe(), run.means()
+    seen, means = run.probe(run.replay), run.means()
+    unseen = run.unseen and run.probe(run.unseen)
     for k, seed in enumerate(run.seeds):
         row = {
             "seed": seed,
             "step": step,
             "phase": phase,
             **{name: v[k] for name, v in means.items()},
-            **{name: float(v[k].mean()) for name, v in seen.items() if name != "ret"},
+            **_summary(seen, k),
         }
-        if "q_tot" in seen:
-            q, ret = seen["q_tot"][k], seen["ret"][k]
-            row |= {
-                "return_followed": float(ret.mean()),
-                "q_correlation": float(np.corrcoef(q, ret)[0, 1]) if q.std() > 0 and ret.std() > 0 else 0.0,
-            }
+        if unseen:
+            known = _summary(unseen, k)
+            row |= {f"held_{name}": known[name] for name in HELD if name in known}
         state["log"].append(row)
+
+
+def _summary(seen, k):
+    """A probe as one number each for seed k: means, and how Q_tot goes with the discounted return that followed."""
+    row = {name: float(v[k].mean()) for name, v in seen.items() if name != "ret"}
+    if "q_tot" in seen:
+        q, ret = seen["q_tot"][k], seen["ret"][k]
+        row |= {
+            "return_followed": float(ret.mean()),
+            "q_correlation": float(np.corrcoef(q, ret)[0, 1]) if q.std() > 0 and ret.std() > 0 else 0.0,
+        }
+    return row
 
 
 def _resume(checkpoint, mark, nets, adam):

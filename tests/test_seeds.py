@@ -130,13 +130,14 @@ def test_a_gradient_that_is_not_finite_stops_the_cell_too(toy, small, monkeypatc
 def test_a_checkpoint_belongs_to_every_field_of_its_data(toy, small):
     from omac.checks import FIELDS
 
-    marks = {fingerprint(toy, "omac", small, [0])}
+    marks = {fingerprint([toy, None], "omac", small, [0])}
     for name in FIELDS:
         x = getattr(toy, name).copy()
         x[-1] = ~x[-1] if x.dtype == bool else x[-1] + 1
-        marks.add(fingerprint(replace(toy, **{name: x}), "omac", small, [0]))
+        marks.add(fingerprint([replace(toy, **{name: x}), None], "omac", small, [0]))
     assert len(marks) == 1 + len(FIELDS)
-    assert fingerprint(toy, "bc", small, [0]) not in marks and fingerprint(toy, "omac", small, [1]) not in marks
+    for parts, algorithm, seeds in (([toy, None], "bc", [0]), ([toy, None], "omac", [1]), ([toy, toy], "omac", [0])):
+        assert fingerprint(parts, algorithm, small, seeds) not in marks
 
 
 def test_the_device_is_checked_by_name(toy, small):

@@ -36,7 +36,8 @@ ROW = {"env": "smax", "map": "m", "level": "l", "ratio": 100, "variant": "defaul
 def cell(toy, tmp_path, monkeypatch):
     """Run a smoke cell on the toy data from a data folder of its own."""
     monkeypatch.setattr(study, "BUILD", tmp_path / "build")
-    toy.save(tmp_path / "episodes" / "toy-line-random-100.h5")
+    toy.select(range(200)).save(tmp_path / "episodes" / "toy-line-random-100.h5")
+    toy.select(range(200, 300), sample_of=300).save(tmp_path / "episodes" / "toy-line-random-held.h5")
     return lambda **k: study.run_cell(
         "toy-line-random-100", k.pop("algorithm", "omac"), profile="smoke", folder=tmp_path, progress=False, **k
     )
@@ -53,7 +54,40 @@ def test_a_cell_gives_a_row_per_seed_and_snapshot_a_final_one_and_the_data_sets_
     )
     for name in ("q_tot", "return_followed", "weight_std", "weight_clipped", "L_V", "L_Q", "L_pi", "entropy", "norm_q"):
         assert written[written.kind != "data"][name].notna().all()
-    assert abs(written[written.kind == "data"].return_mean.item() - toy.returns.mean()) < 1e-4
+    assert abs(written[written.kind == "data"].return_mean.item() - toy.returns[:200].mean()) < 1e-4
+    assert set(written.simulator) == {"toy"}
+
+
+def test_every_cell_reports_what_is_known_offline_of_held_out_episodes(cell, toy):
+    """The held_* columns are the algorithm's own numbers on the held-out file, computed here anew from its networks."""
+    import torch
+
+    for algorithm in ("omac", "bc"):
+        rows, trained, data = cell(algorithm=algorithm)
+        last = rows[(rows.kind == "final") & (rows.seed == 1)].iloc[0]
+        unseen = toy.select(range(200, 300))
+        o, a, avail = (torch.from_numpy(x[unseen.rows()[1]]) for x in (unseen.obs, unseen.avail, unseen.avail))
+        a = torch.from_numpy(unseen.action.astype(np.int64))
+        log_p = trained.nets.pi(o.expand(2, *o.shape))[1].masked_fill(~avail, -1e9).log_softmax(-1)
+        taken = log_p.gather(-1, a[..., None])[..., 0]
+        assert last.held_log_likelihood == pytest.approx(taken.mean().item(), abs=1e-5)
+        assert last.held_agreement == pytest.approx((log_p.argmax(-1) == a).float().mean().item(), abs=1e-6)
+        if algorithm == "omac":
+            q, ret = trained.held["q_tot"][1], unseen.to_go(0.99)
+            assert last.held_q_correlation == pytest.approx(np.corrcoef(q, ret)[0, 1], abs=1e-5)
+            assert last.held_return_followed == pytest.approx(ret.mean(), rel=1e-5) and last.held_td_error > 0
+            assert last.held_q_correlation != pytest.approx(last.q_correlation, abs=1e-6)  # not the training data again
+
+
+def test_without_its_simulator_a_cell_reports_offline_and_claims_no_battles(cell, monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "missing", lambda env: "StarCraft II is not installed")
+    monkeypatch.setattr(study, "evaluate", None)
+    rows, _, _ = cell(out=tmp_path / "a.csv")
+    written = pd.read_csv(tmp_path / "a.csv", keep_default_na=False, na_values=[""])
+    fought = written[written.kind != "data"]
+    assert fought.episodes.eq(0).all() and fought.return_mean.isna().all() and fought.held_q_correlation.notna().all()
+    assert set(written.simulator) == {"none"} and len(fought) == 6
+    assert results.final_table(written)["return"].tolist()[1] == "not fought"
 
 
 def test_two_runs_of_one_cell_write_identical_bytes_and_resume_for_free(cell, tmp_path):
@@ -104,13 +138,18 @@ def test_missing_data_unknown_algorithms_and_bad_names_are_named(cell, tmp_path)
 def test_a_ratio_is_nested_in_the_whole_sample_and_its_parent_is_named(toy, tmp_path):
     raw = sources.raw_path("toy", "line", "random", tmp_path / "raw")
     digest = toy.save(raw)
-    params = {**load_params(), "data": {"sample_episodes": 200, "seed": 0}}
+    params = {**load_params(), "data": {"sample_episodes": 200, "held_out_episodes": 30, "seed": 0}}
     ids = {}
     for ratio in (100, 50, 10):
         data = Episodes.load(study.draw_sample(f"toy-line-random-{ratio}", params, tmp_path)[0])
         ids[ratio] = data.id.tolist()
         assert data.about["parent_sha256"] == digest and len(data) == 2 * ratio
     assert ids[10] == ids[50][:20] == ids[100][:20]
+    held = Episodes.load(study.draw_sample("toy-line-random-held", params, tmp_path)[0])
+    assert len(held) == 30 and not set(held.id.tolist()) & set(ids[100])
+    params["data"]["held_out_episodes"] = 101
+    with pytest.raises(ValueError, match="cannot sample 101 of 300 episodes after the first 200"):
+        study.draw_sample("toy-line-random-held", params, tmp_path)
 
 
 def test_all_snapshots_and_seeds_in_one_call_score_as_each_one_alone(cell):
@@ -156,8 +195,8 @@ def test_ensure_makes_a_data_set_again_when_params_change(toy, tmp_path, monkeyp
     def ensured(**data):
         return Episodes.load(
             study.ensure(
-                "toy-line-random-50",
-                {"data": {"pull_episodes": 40, "sample_episodes": 20, "seed": 0, **data}},
+                "smax-line-random-50",
+                {"data": {"pull_episodes": 40, "sample_episodes": 20, "held_out_episodes": 5, "seed": 0, **data}},
                 tmp_path,
             )
         )

@@ -73,13 +73,14 @@ def policy_loss(nets, batch, adv, hyper):
 
 @torch.no_grad()
 def diagnose(nets, batch, hyper):
-    """What is logged beside the results: V_tot and Q_tot [K,B]; the rest [K]: scales, and the spread of exp(beta A)."""
+    """What is logged beside the results: V_tot and Q_tot [K,B]; the rest [K]: the TD error |target - Q_tot| of Eq. (6), scales, the spread of exp(beta A)."""
     v, q, w_v, w_q, v_tot, q_tot = factorize(nets, batch)
     adv = advantage(q, take(nets.q_bar(batch.o), batch.a), v, hyper)
     weight = losses.awr_weight(adv, hyper.beta, hyper.max_weight)
     return {
         "v_tot": v_tot,
         "q_tot": q_tot,
+        "td_error": (target(nets, batch, hyper) - q_tot).abs().mean(1),
         "w_v": losses.mean(w_v),
         "w_q": losses.mean(w_q),
         "adv_std": adv.flatten(1).std(1),

@@ -1,6 +1,6 @@
 """Battle: E battles fought in lock-step, NumPy in and out. The one interface to every simulator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -51,6 +51,7 @@ class Battle(Protocol):
     """
 
     spec: Spec
+    version: str  # of the simulator, recorded with the results
 
     def reset(self, seeds, where=None) -> View:
         """Begin battles with seeds, uint32 [E]; `where` bool [E] restarts those battles alone.
@@ -86,6 +87,28 @@ def check_actions(action, avail, over):
         )
 
 
+def fits(data, simulator):
+    """Whether policies trained on data of one Spec can fight in a simulator of another: all sizes agree.
+
+    The state width is left out for smac-madt alone: its policies act on observations, which a stock StarCraft II can
+    give, while the state of its data, needed only in training, came from another build of the package.
+    """
+    return replace(data, state=simulator.state) == simulator if data.env == "smac-madt" else data == simulator
+
+
+def missing(name):
+    """Why no battle of "<env>:<map>" can be fought on this machine, in one line; "" when it can."""
+    if not name.startswith("smac"):
+        return ""
+    from omac.envs.smac import require_smac
+
+    try:
+        require_smac()
+    except RuntimeError as e:
+        return str(e)
+    return ""
+
+
 def make(name, battles=32):
     """A Battle from "<env>:<map>", for instance "smax:6h_vs_8z" or "toy:line", with `battles` side by side.
 
@@ -98,8 +121,11 @@ def make(name, battles=32):
         from omac.envs.toy import Toy as cls
     elif env == "smac":
         from omac.envs.smac import Smac as cls
+    elif env == "smac-madt":
+        from omac.envs.smac import smac_madt as cls
     else:
         raise ValueError(
-            f"unknown environment {name!r}: write smax:<map> (embedded), toy:line (for tests) or smac:<map> (StarCraft II)"
+            f"unknown environment {name!r}: write smax:<map> (embedded), toy:line (for tests), smac:<map> (StarCraft II) or "
+            "smac-madt:<map> (the same, seen as MADT's data see it)"
         )
     return cls(map_name, battles)

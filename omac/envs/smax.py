@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from functools import partial
+from importlib.metadata import version
 from unittest import mock
 
 import numpy as np
@@ -66,6 +67,7 @@ class Smax:
             int(self.sim.num_ally_actions),
             int(self.sim.max_steps),
         )
+        self.version = ", ".join(f"{name} {version(name)}" for name in ("jaxmarl", "jax"))
         self.battles = battles
         self._begin = jax.jit(partial(_begin, self.sim))
         self._step = jax.jit(partial(_step, self.sim))

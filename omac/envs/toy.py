@@ -19,6 +19,7 @@ class Toy:
         if map_name != "line":
             raise ValueError(f"no toy map {map_name!r}; there is line")
         self.spec = Spec("toy", "line", AGENTS, LENGTH + 2, AGENTS * (LENGTH + 1) + 1, 3, HORIZON)
+        self.version = "toy"
         self.battles = battles
         self.at = None
 
