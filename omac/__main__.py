@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -26,7 +27,7 @@ def main(argv=None):
         sub.set_defaults(run=run)
 
     seed = (["--seeds"], {"type": int, "nargs": "+", "default": [0, 1], "help": "training seeds, one process each"})
-    steps = (["--battle-steps"], {"type": positive, "default": None, "help": "length of the training"})
+    steps = (["--battle-steps"], {"type": positive, "default": None, "help": "length of the training; default: the map's own, behaviour.MAPS"})
     command(
         "behaviour",
         behaviour,
@@ -80,7 +81,8 @@ def behaviour(args):
 
     from omac import behaviour, levels
 
-    settings = behaviour.Mappo(**({"battle_steps": args.battle_steps} if args.battle_steps else {}))
+    settings = behaviour.MAPS.get(args.map, behaviour.Mappo())
+    settings = replace(settings, battle_steps=args.battle_steps or settings.battle_steps)
     torch.set_num_threads(1)
     if len(args.seeds) == 1:
         behaviour.train(f"smax:{args.map}", args.seeds[0], settings)
@@ -115,8 +117,8 @@ def pull(args):
 
 
 def subsample(args):
+    from omac.datasets import draw_sample
     from omac.paths import shown
-    from omac.study import draw_sample
 
     path, digest = draw_sample(args.dataset)
     print(f"{shown(path)}  sha256 {digest}")

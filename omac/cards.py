@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from omac import figures
+from omac import figures, levels
 from omac.coverage import coverage, project
 from omac.episodes import Episodes, sha256
 from omac.paths import FIGURES, ROOT, atomic, shown
@@ -94,7 +94,9 @@ def write(paths, folder=ROOT / "data" / "cards", pictures=FIGURES):
         k: {"sha256": sha256(p), "note": d.about.get("note", "")}
         for (k, d), p in zip(parts.items(), paths, strict=True)
     }
-    tables[""] = pd.DataFrame({k: {**facts(d), **about[k]} for k, d in parts.items()}).rename_axis("fact").reset_index()
+    known = {k: {**facts(d), **about[k]} for k, d in parts.items()}
+    known = {k: {name: _short(v) for name, v in x.items()} for k, x in known.items()}
+    tables[""] = pd.DataFrame(known).rename_axis("fact").reset_index()
     tables["-episodes"] = pd.concat([_episodes(d).assign(level=k) for k, d in parts.items()])
     tables["-policies"] = pd.concat([policies(d).assign(level=k) for k, d in parts.items()])
     points = project({k: d.state[d.rows()[1]] for k, d in parts.items()})
@@ -115,6 +117,11 @@ def write(paths, folder=ROOT / "data" / "cards", pictures=FIGURES):
     return sorted(made)
 
 
+def _short(value):
+    """A fact as cards print it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _episodes(data):
     """One row per episode: id, policy, return, length and outcome."""
     truncated = data.truncated[data.start[1:] - 1]
@@ -127,3 +134,22 @@ def _episodes(data):
             "outcome": np.where(data.win, "won", np.where(truncated, "time limit", "lost")),
         }
     )
+
+
+def snapshots(env, map_name):
+    """The behaviour policies of a map, all levels, as measured: DataFrame with level, seed, steps, return, win_rate."""
+    return pd.DataFrame(levels.read(levels.path_of(env, map_name))[0])
+
+
+def verify(path, card):
+    """One sentence: whether the file at `path` is the one that a committed card (columns fact and its level) describes."""
+    if not path.exists():
+        return "not on this machine"
+    told, level = card.set_index("fact").iloc[:, 0], card.columns[1]
+    if sha256(path) == told["sha256"]:
+        found = facts(Episodes.load(path))
+        wrong = [k for k, v in found.items() if told[k] != _short(v)]
+        return f"{level}: the same bytes, " + (
+            f"but the card errs in {', '.join(wrong)}" if wrong else "and every number of the card holds"
+        )
+    return f"{level}: other bytes than the card's (made on another machine, or with other numbers in params.yaml)"

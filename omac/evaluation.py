@@ -1,5 +1,6 @@
 """Battles fought by policies: the only code that steps a simulator."""
 
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -138,28 +139,48 @@ def rollout(battle, act, seeds, about, policy=None, progress=None):
 
 
 class Scores(NamedTuple):
-    """What P policies reached: returns f64, win bool, length int, each [P, battles]."""
+    """What P policies reached: returns f64, win bool, length int, each [P, battles]; and in which simulator."""
 
     returns: np.ndarray
     win: np.ndarray
     length: np.ndarray
+    simulator: str
 
 
 def evaluate(env, net, states, seeds, sample=False, progress=None):
     """Let P = len(states) x K policies fight `seeds` uint32 [P,battles]; one simulator call for all of them.
 
     net: the policy network (its own parameters are not used); states: state dicts of [K,...], so policy j*K + k is
-    seed k of states[j]. Greedy unless `sample`. Returns Scores.
+    seed k of states[j]. Greedy unless `sample`. Where so many battles cannot be fought side by side (StarCraft II: a
+    game each), a few policies fight after another. Returns Scores.
     """
     policies, battles = seeds.shape
-    slots = max(d for d in range(1, battles + 1) if battles % d == 0 and (d == 1 or policies * d <= SLOTS))
-    battle = make(env, policies * slots)
-    act = Stack.of(net, states, battle.spec.horizon, sample)
+    most = _most(env)
+    if policies > most:
+        single = [{k: x[i : i + 1] for k, x in s.items()} for s in states for i in range(len(next(iter(s.values()))))]
+        parts = [
+            evaluate(env, net, single[p : p + most], seeds[p : p + most], sample, progress)
+            for p in range(0, policies, most)
+        ]
+        return Scores(*(np.concatenate(x) for x in list(zip(*parts, strict=True))[:3]), parts[0].simulator)
+    slots = max(d for d in range(1, battles + 1) if battles % d == 0 and (d == 1 or policies * d <= most))
     seeds = seeds.reshape(policies * slots, battles // slots)
     total, length, win = np.zeros(seeds.shape), np.zeros(seeds.shape, int), np.zeros(seeds.shape, bool)
-    for f in play(battle, act, seeds, progress):
-        at = np.flatnonzero(f.live), f.turn[f.live]
-        total[at] += f.after.reward[f.live]
-        length[at] += 1
-        win[at] = f.after.won[f.live]
-    return Scores(*(x.reshape(policies, battles) for x in (total, win, length)))
+    with closing(make(env, policies * slots)) as battle:
+        act = Stack.of(net, states, battle.spec.horizon, sample)
+        for f in play(battle, act, seeds, progress):
+            at = np.flatnonzero(f.live), f.turn[f.live]
+            total[at] += f.after.reward[f.live]
+            length[at] += 1
+            win[at] = f.after.won[f.live]
+        version = battle.version
+    return Scores(*(x.reshape(policies, battles) for x in (total, win, length)), version)
+
+
+def _most(env):
+    """How many battles to fight side by side."""
+    if env.startswith("smac"):
+        from omac.envs.smac import most_battles
+
+        return most_battles()
+    return SLOTS

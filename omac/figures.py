@@ -21,6 +21,7 @@ STYLE = {
     "savefig.dpi": 130,
     "svg.hashsalt": "omac",
 }
+BATTLE = "battle-steps (millions)"
 
 
 def _figure(width, height, columns=1):
@@ -139,7 +140,7 @@ def behaviour(curve, snapshots, title):
             zorder=3,
             label=f"{level}: {len(chosen)} snapshots",
         )
-    axes[0].set(xlabel="battle-steps (millions)", ylabel="mean return (0-20)")
+    axes[0].set(xlabel=BATTLE, ylabel="mean return (0-20)")
     axes[0].legend(loc="lower right", fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure

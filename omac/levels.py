@@ -93,6 +93,14 @@ def load(env, map_name, level, folder=BEHAVIOUR):
         )
     if level not in LEVELS:
         raise ValueError(f"unknown level {level!r}; there are {', '.join(LEVELS)}")
+    rows, tensors = read(path)
+    chosen = [i for i, r in enumerate(rows) if r["level"] == level]
+    states = [{k: x[i : i + 1] for k, x in tensors.items()} for i in chosen]
+    return _actor(make(f"{env}:{map_name}", 1).spec, states[0]), states, [rows[i] for i in chosen]
+
+
+def read(path):
+    """(rows, tensors) of a snapshot file: what each snapshot is, and weights f32 [snapshots,...]. Raises ValueError for a damaged file."""
     try:
         with safe_open(path, "pt") as f:
             rows = json.loads(f.metadata()["snapshots"])
@@ -101,9 +109,7 @@ def load(env, map_name, level, folder=BEHAVIOUR):
         raise ValueError(
             f"{shown(path)} cannot be read ({e}): restore it with `git checkout -- {shown(path)}`"
         ) from None
-    chosen = [i for i, r in enumerate(rows) if r["level"] == level]
-    states = [{k: x[i : i + 1] for k, x in tensors.items()} for i in chosen]
-    return _actor(make(f"{env}:{map_name}", 1).spec, states[0]), states, [rows[i] for i in chosen]
+    return rows, tensors
 
 
 def _actor(spec, state):

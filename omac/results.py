@@ -151,6 +151,29 @@ def arrival(rows):
     )
 
 
+def offline(rows):
+    """One line per cell: what is known of its last networks without a simulator, on the held-out episodes.
+
+    log-likelihood (nats) of the data's actions, share of agent-steps where the greedy action is the data's, TD error
+    |target - Q_tot|, mean of Q_tot and of the discounted return that followed, their correlation. Mean ± std over seeds.
+    """
+    keys = ["env", "map", "level", "ratio", "algorithm", "variant", "profile"]
+    names = {
+        "held_log_likelihood": "log-likelihood",
+        "held_agreement": "agreement",
+        "held_td_error": "TD error",
+        "held_q_tot": "Q_tot",
+        "held_return_followed": "return that followed",
+        "held_q_correlation": "correlation",
+    }
+    lines = []
+    for values, group in rows[rows["kind"] == "final"].groupby(keys, sort=False):
+        cell = dict(zip(keys, values, strict=True))
+        found = {label: _spread(group[name].dropna()) for name, label in names.items() if name in group}
+        lines.append({**cell, "algorithm": NAMES.get(cell["algorithm"], cell["algorithm"]), **found})
+    return pd.DataFrame(lines)
+
+
 def difference(rows, algorithm="omac", other="bc"):
     """One line per data set: return of `algorithm` minus that of `other`, seed by seed, last policies.
 

@@ -54,6 +54,9 @@ SILENT = {
     "omac/algorithms/__init__.py",
     "omac/envs/toy.py",
     "omac/envs/smac.py",
+    "omac/envs/smac_slot.py",
+    "omac/envs/smac_worker.py",
+    "omac/envs/madt.py",
 }
 DATA = {
     "omac/levels.py",

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omac import results, sources, study, training
+from omac import datasets, results, sources, study, training
 from omac.__main__ import main
 from omac.config import load_params
 from omac.episodes import Episodes
@@ -55,7 +55,7 @@ def test_a_cell_gives_a_row_per_seed_and_snapshot_a_final_one_and_the_data_sets_
     for name in ("q_tot", "return_followed", "weight_std", "weight_clipped", "L_V", "L_Q", "L_pi", "entropy", "norm_q"):
         assert written[written.kind != "data"][name].notna().all()
     assert abs(written[written.kind == "data"].return_mean.item() - toy.returns[:200].mean()) < 1e-4
-    assert set(written.simulator) == {"toy"}
+    assert set(written[written.kind != "data"].simulator) == {"toy"}
 
 
 def test_every_cell_reports_what_is_known_offline_of_held_out_episodes(cell, toy):
@@ -86,7 +86,7 @@ def test_without_its_simulator_a_cell_reports_offline_and_claims_no_battles(cell
     written = pd.read_csv(tmp_path / "a.csv", keep_default_na=False, na_values=[""])
     fought = written[written.kind != "data"]
     assert fought.episodes.eq(0).all() and fought.return_mean.isna().all() and fought.held_q_correlation.notna().all()
-    assert set(written.simulator) == {"none"} and len(fought) == 6
+    assert set(fought.simulator) == {"none"} and len(fought) == 6
     assert results.final_table(written)["return"].tolist()[1] == "not fought"
 
 
@@ -132,7 +132,7 @@ def test_missing_data_unknown_algorithms_and_bad_names_are_named(cell, tmp_path)
     with pytest.raises(ValueError, match="not sampled yet"):
         study.run_cell("smax-6h_vs_8z-medium-100", "omac", folder=tmp_path)
     with pytest.raises(ValueError, match="ratio is 30 %"):
-        study.draw_sample("smax-6h_vs_8z-medium-30")
+        datasets.draw_sample("smax-6h_vs_8z-medium-30")
 
 
 def test_a_ratio_is_nested_in_the_whole_sample_and_its_parent_is_named(toy, tmp_path):
@@ -141,15 +141,15 @@ def test_a_ratio_is_nested_in_the_whole_sample_and_its_parent_is_named(toy, tmp_
     params = {**load_params(), "data": {"sample_episodes": 200, "held_out_episodes": 30, "seed": 0}}
     ids = {}
     for ratio in (100, 50, 10):
-        data = Episodes.load(study.draw_sample(f"toy-line-random-{ratio}", params, tmp_path)[0])
+        data = Episodes.load(datasets.draw_sample(f"toy-line-random-{ratio}", params, tmp_path)[0])
         ids[ratio] = data.id.tolist()
         assert data.about["parent_sha256"] == digest and len(data) == 2 * ratio
     assert ids[10] == ids[50][:20] == ids[100][:20]
-    held = Episodes.load(study.draw_sample("toy-line-random-held", params, tmp_path)[0])
+    held = Episodes.load(datasets.draw_sample("toy-line-random-held", params, tmp_path)[0])
     assert len(held) == 30 and not set(held.id.tolist()) & set(ids[100])
     params["data"]["held_out_episodes"] = 101
     with pytest.raises(ValueError, match="cannot sample 101 of 300 episodes after the first 200"):
-        study.draw_sample("toy-line-random-held", params, tmp_path)
+        datasets.draw_sample("toy-line-random-held", params, tmp_path)
 
 
 def test_all_snapshots_and_seeds_in_one_call_score_as_each_one_alone(cell):
@@ -160,8 +160,19 @@ def test_all_snapshots_and_seeds_in_one_call_score_as_each_one_alone(cell):
     for p in range(4):
         one = {k: x[p % 2 : p % 2 + 1] for k, x in states[p // 2].items()}
         alone = evaluate("toy:line", net, [one], seeds[p : p + 1])
-        for a, b in zip(together, alone, strict=True):
+        for a, b in zip(together[:3], alone[:3], strict=True):
             np.testing.assert_array_equal(a[p], b[0])
+
+
+def test_more_policies_than_battles_side_by_side_fight_a_few_after_another(cell, monkeypatch):
+    from omac import evaluation
+
+    _, trained, _ = cell()
+    states, seeds = [s["policy"] for s in trained.snapshots], battle_seeds(5, shape=(4, 12))
+    together = evaluate("toy:line", trained.nets.pi, states, seeds)
+    monkeypatch.setattr(evaluation, "_most", lambda env: 3)
+    for a, b in zip(together, evaluate("toy:line", trained.nets.pi, states, seeds), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_results_are_gathered_in_order_with_each_data_row_once(cell, tmp_path):
@@ -194,7 +205,7 @@ def test_ensure_makes_a_data_set_again_when_params_change(toy, tmp_path, monkeyp
 
     def ensured(**data):
         return Episodes.load(
-            study.ensure(
+            datasets.ensure(
                 "smax-line-random-50",
                 {"data": {"pull_episodes": 40, "sample_episodes": 20, "held_out_episodes": 5, "seed": 0, **data}},
                 tmp_path,

@@ -65,6 +65,9 @@ class Battle(Protocol):
         Raises ValueError for an action that is not available, RuntimeError before the first reset.
         """
 
+    def close(self):
+        """End whatever runs outside this process; nothing can be fought afterwards."""
+
 
 def check_actions(action, avail, over):
     """Raise ValueError unless every agent of every battle still on plays an available action.

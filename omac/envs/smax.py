@@ -95,6 +95,9 @@ class Smax:
         self._carry, self._out = self._step(self._carry, self._out, np.asarray(action, np.int32))
         return self._read()
 
+    def close(self):
+        """See Battle.close: nothing runs outside."""
+
     def _read(self):
         return jax.tree.map(np.asarray, Step(*self._out))
 

@@ -60,6 +60,9 @@ class Toy:
         on = self.at < LENGTH
         return np.stack([np.ones_like(on), on & (self.at > 0), on], -1)
 
+    def close(self):
+        """See Battle.close: nothing runs outside."""
+
     def _view(self):
         place = np.eye(LENGTH + 1, dtype=np.float32)[self.at]
         time = (self.t / HORIZON).astype(np.float32)[:, None]
