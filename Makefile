@@ -32,7 +32,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	@touch $@
 
 lock:                 ## requirements.txt from pyproject.toml
-	uv pip compile pyproject.toml -q --python-version 3.11 --no-emit-index-url --no-header --no-annotate -o requirements.txt \
+	uv pip compile pyproject.toml --extra vault --extra test -q --python-version 3.11 --no-emit-index-url --no-header --no-annotate -o requirements.txt \
 	  $$(printf ' --no-emit-package %s' triton) $(LOCK_OPTIONS)
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/; /^nvidia-/d; /^cuda-/d' requirements.txt
 

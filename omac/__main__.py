@@ -39,11 +39,11 @@ def main(argv=None):
     command(
         "pull",
         pull,
-        "make one raw data set",
-        (["source"], {}),
+        "make or fetch one raw data set",
+        (["source"], {"help": "smax (fought here), or StarCraft II data: odis omiga ogmarl madt cfcql icq own"}),
         (["map"], {}),
         (["level"], {}),
-        (["--episodes"], {"type": positive, "default": None, "help": "default: params.yaml"}),
+        (["--episodes"], {"type": positive, "default": None, "help": "smax only; default: params.yaml"}),
     )
     command(
         "subsample",

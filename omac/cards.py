@@ -153,3 +153,30 @@ def verify(path, card):
             f"but the card errs in {', '.join(wrong)}" if wrong else "and every number of the card holds"
         )
     return f"{level}: other bytes than the card's (made on another machine, or with other numbers in params.yaml)"
+
+
+COLUMNS = {
+    "episodes": "episodes",
+    "transitions": "transitions",
+    "return mean": "return",
+    "return std": "std",
+    "return min": "min",
+    "return max": "max",
+    "win rate": "wins",
+    "length mean": "length",
+    "time limits": "time limits",
+    "dead agent-steps": "dead",
+}
+
+
+def known(names, folder=ROOT / "data" / "cards"):
+    """The committed cards of some sources and maps ("smax-6h_vs_8z"): a DataFrame with a row per data set and level, a column per fact."""
+    return pd.concat(
+        {n: pd.read_csv(folder / f"{n}.csv", dtype=str).set_index("fact").T for n in names}, names=["data", "level"]
+    )
+
+
+def overview(names, folder=ROOT / "data" / "cards"):
+    """`known`, the columns that the README and notebooks show, levels from good to poor."""
+    table = known(names, folder)[list(COLUMNS)].rename(columns=COLUMNS).rename_axis(columns=None)
+    return table.reset_index()

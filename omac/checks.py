@@ -17,6 +17,8 @@ KINDS = {
     "policy": "i",
 }
 DIMENSIONS = {"obs": 3, "state": 2, "avail": 3, "action": 2}
+COPIES, FEW = 0.05, 2  # share of episodes that may repeat an earlier one to the last byte; this many always may
+FALLING = 0.9  # share of episodes whose rewards may never increase
 ABOUT = ("env", "map", "level", "source", "seed", "versions", "reward_scale", "horizon", "policies", "sizes")
 
 
@@ -29,7 +31,7 @@ class DataError(ValueError):
 
 def check(x, about, file):
     """Raise DataError at the first rule that arrays `x` (a dict of FIELDS) and attributes `about` break."""
-    for rule in (_schema, _sizes, _finite, _ends, _actions, _scale):
+    for rule in (_schema, _sizes, _finite, _ends, _actions, _to_go, _scale, _duplicates):
         found = rule(x, about)
         if found:
             raise DataError(file, *found)
@@ -171,12 +173,58 @@ def _actions(x, about):
     return None
 
 
+def _to_go(x, about):
+    """Rewards that never increase, in nearly every episode: sums of what follows. A battle is paid most at its end."""
+    start, step = x["start"], np.diff(x["reward"])
+    inside = np.ones(len(step), bool)
+    inside[start[1:-1] - 1] = False
+    episode = np.repeat(np.arange(len(x["win"])), np.diff(start))[:-1]
+    rises, falls = (np.bincount(episode[inside & way], minlength=len(x["win"])) > 0 for way in (step > 0, step < 0))
+    told = (np.diff(start) > 2) & (rises | falls)  # constant rewards, all zero for instance, tell nothing
+    share = (told & ~rises).sum() / max(1, told.sum())
+    if told.sum() > FEW and share > FALLING:
+        return (
+            "reward",
+            f"never increases within {share:.0%} of the episodes",
+            "returns-to-go in place of rewards: take the differences of successive steps",
+        )
+    return None
+
+
 def _scale(x, about):
     total = np.add.reduceat(x["reward"].astype(np.float64), x["start"][:-1])
-    if np.abs(total).max() > about["reward_scale"] * 1.001:
+    # Shields regenerate in StarCraft II, so that Protoss units can be shot for more than the 20 that SMAC scales to:
+    # on 3s_vs_5z returns up to 29 have been published.
+    slack = 1.5 if about["env"].startswith("smac") else 1.001
+    if np.abs(total).max() > about["reward_scale"] * slack:
         return (
             "reward",
             f"an episode returns {total[np.abs(total).argmax()]:.2f} on a scale of {about['reward_scale']}",
             "returns-to-go in place of rewards, or another scale",
+        )
+    return None
+
+
+def _duplicates(x, about):
+    start, battles, again = x["start"], {}, 0
+    for e, (a, b) in enumerate(zip(start[:-1], start[1:], strict=True)):
+        battles.setdefault(x["action"][a:b].tobytes(), []).append(e)
+    for same in battles.values():  # few share their actions, so that few states are looked at
+        if len(same) > 1:
+            again += len(same) - len({x["state"][start[e] + e : start[e + 1] + e + 1].tobytes() for e in same})
+    return copies(again, len(x["win"]))
+
+
+def copies(again, episodes):
+    """What is wrong with `again` of `episodes` repeating an earlier one, or None.
+
+    Simulators that draw their actions never repeat a battle of 20 steps; 1 in 20 leaves room for short ones and for greedy
+    policies. A file that was joined with itself has 1 in 2.
+    """
+    if again > max(FEW, COPIES * episodes):
+        return (
+            "state",
+            f"{again} of {episodes} episodes repeat an earlier one",
+            "files joined twice, or battles of one seed: drop the copies",
         )
     return None

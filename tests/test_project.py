@@ -21,7 +21,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_the_lock_satisfies_pyproject_and_names_no_platform():
-    for line in PROJECT["dependencies"]:
+    extras = PROJECT["optional-dependencies"]
+    for line in [*PROJECT["dependencies"], *extras["vault"], *extras["test"]]:
         need = Requirement(line)
         assert need.specifier.contains(LOCK[need.name]), f"{line} against {LOCK[need.name]}: run `make lock`"
     assert not re.search(r"nvidia|\+cpu|file:|https?:", (ROOT / "requirements.txt").read_text())
@@ -63,15 +64,16 @@ DATA = {
     "omac/sources/__init__.py",
     "omac/sources/smax.py",
 }  # reach a cell through the data file alone
+FOREIGN = {f"omac/sources/{p.name}" for p in (ROOT / "omac" / "sources").glob("*.py")} - DATA  # other data than SMAX's
 CELL = {"omac/training.py", "omac/replay.py", "omac/losses.py", "omac/algorithms/omac.py", "omac/algorithms/bc.py"}
 
 
 @pytest.mark.parametrize(
     ("key", "roots", "elsewhere"),
     [
-        ("omac", ["omac/study.py", "omac/envs/smax.py"], DATA | {"omac/algorithms/bc.py"}),
-        ("bc", ["omac/study.py", "omac/envs/smax.py"], DATA),
-        ("pull", ["omac/sources/__init__.py", "omac/envs/smax.py"], CELL),
+        ("omac", ["omac/study.py", "omac/envs/smax.py"], DATA | FOREIGN | {"omac/algorithms/bc.py"}),
+        ("bc", ["omac/study.py", "omac/envs/smax.py"], DATA | FOREIGN),
+        ("pull", ["omac/sources/__init__.py", "omac/envs/smax.py"], CELL | FOREIGN),
     ],
 )
 def test_every_module_a_stage_runs_through_is_watched_by_dvc(key, roots, elsewhere):

@@ -1,0 +1,158 @@
+"""What `make bench` measures. Every ratio is of numbers taken in turn, in one run, on one machine."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+from reference import Reference
+from torch.utils.flop_counter import FlopCounterMode
+
+from omac import algorithms, datasets
+from omac.config import load_params, settings
+from omac.envs import make
+from omac.evaluation import battle_seeds, evaluate
+from omac.networks import generators
+from omac.paths import ROOT
+from omac.training import start
+
+ROUNDS, STEPS = 7, 5  # rounds of a comparison, gradient steps in each
+
+
+def seconds(work, times=1):
+    """Seconds that one of `times` calls of work() takes."""
+    begun = time.perf_counter()
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - begun) / times
+
+
+def in_turn(works, rounds=ROUNDS):
+    """Seconds [rounds, len(works)] of each of works, taken in turn: a slow moment of the machine meets all of them."""
+    for work in works:
+        work()  # warm
+    return np.array([[seconds(work) for work in works] for _ in range(rounds)])
+
+
+def product(hyper, spec, seeds):
+    """The matrix product that training mostly consists of: [K, B n, hidden] x [K, hidden, hidden]; (work, FLOPs)."""
+    rows, width = hyper.batch_size * spec.n, hyper.hidden
+    x, w = torch.randn(seeds, rows, width), torch.randn(seeds, width, width)
+    times = 10
+
+    def work():
+        for _ in range(times):
+            torch.bmm(x, w)
+
+    return work, times * 2 * seeds * rows * width * width
+
+
+def stepper(data, algorithm, hyper, seeds):
+    """A function that makes STEPS gradient steps of all seeds, and their FLOPs, counted by torch from the shapes."""
+    run = start(data, algorithm, hyper, seeds)
+    at = iter(range(10**9))
+
+    def work():
+        for _ in range(STEPS):
+            run.step(next(at), "joint")
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return work, counter.get_total_flops()
+
+
+def gradient_steps(data, hyper, seeds):
+    """(a) A row per algorithm: ms and GFLOP per seed and step, and the rate as a share of the matrix product's beside it."""
+    gemm, gemm_flops = product(hyper, data.spec, len(seeds))
+    rows = []
+    for name in algorithms.REGISTRY:
+        work, flops = stepper(data, name, hyper, seeds)
+        t = in_turn([work, gemm])
+        share = (flops / t[:, 0]) / (gemm_flops / t[:, 1])
+        each = STEPS * len(seeds)
+        rows.append(
+            {
+                "algorithm": name,
+                "ms per seed-step": np.median(t[:, 0]) / each * 1e3,
+                "GFLOP per seed-step": flops / each / 1e9,
+                "GFLOP/s": np.median(flops / t[:, 0]) / 1e9,
+                "matrix product, GFLOP/s": np.median(gemm_flops / t[:, 1]) / 1e9,
+                "share": np.median(share),
+            }
+        )
+    return rows
+
+
+def against_the_peer(data, hyper, seeds):
+    """(d) OMAC here against the plain reference, per seed: (rows, the ratio, its spread over rounds)."""
+    ours, _ = stepper(data, "omac", hyper, seeds)
+    peer = Reference(data, hyper, seeds[0])
+
+    def theirs():
+        for _ in range(STEPS):
+            peer.step()
+
+    t = in_turn([ours, theirs]) / STEPS
+    t[:, 0] /= len(seeds)
+    ratio = t[:, 1] / t[:, 0]
+    names = (f"ours, {len(seeds)} seeds stacked", "plain single-seed PyTorch")
+    rows = [{"": name, "ms per seed-step": x * 1e3} for name, x in zip(names, np.median(t, 0), strict=True)]
+    return rows, float(np.median(ratio)), (float(ratio.min()), float(ratio.max()))
+
+
+def battles(env, sizes, policy_states, net):
+    """(b) A row per number of battles side by side: battles and battle-steps per second, and seconds to compile."""
+    rows = []
+    for size in sizes:
+        seeds = battle_seeds(9, size, shape=(1, size))
+        first = seconds(lambda s=seeds: evaluate(env, net, policy_states, s))
+        got = []
+        again = seconds(lambda s=seeds, g=got: g.append(evaluate(env, net, policy_states, s)))
+        rows.append(
+            {
+                "battles side by side": size,
+                "battles per second": size / again,
+                "battle-steps per second": got[0].length.sum() / again,
+                "first call, extra s": first - again,
+            }
+        )
+    return rows
+
+
+def phases(dataset, algorithm, profile, steps):
+    """(c) Seconds of a cell in a fresh process, by phase; training is measured on `steps` and scaled to the profile's."""
+    code = (
+        "import time; t0 = time.perf_counter()\n"
+        "from omac import datasets, study, training\n"
+        "from omac.config import load_params, settings\n"
+        "import torch, dataclasses\n"
+        "from omac.evaluation import evaluate\n"
+        "import omac.envs.smax\n"
+        "t1 = time.perf_counter()\n"
+        f"p = load_params(); p['profiles']['bench'] = {{**p['profiles']['{profile}'], 'steps': {steps}, 'eval_every': {steps} // 10}}\n"
+        f"data, held = datasets.load('{dataset}'), datasets.load(datasets.held_of('{dataset}'))\n"
+        "t2 = time.perf_counter()\n"
+        f"h, seeds = settings(p, 'bench', '{dataset}'.split('-')[1], '{dataset}'.split('-')[2]); torch.set_num_threads(p['threads'])\n"
+        f"trained = training.train(data, '{algorithm}', h, seeds, progress=False, held=held)\n"
+        "t3 = time.perf_counter()\n"
+        "env = f'{data.spec.env}:{data.spec.map}'\n"
+        "study.score(trained, env, h, seeds)\n"
+        "t4 = time.perf_counter()\n"
+        "study.score(trained, env, h, seeds)\n"
+        "t5 = time.perf_counter()\n"
+        "print(t1 - t0, t2 - t1, t3 - t2, t5 - t4, (t4 - t3) - (t5 - t4))"
+    )
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "OMAC_PROGRESS": "0"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    start_up, read, train, fight, compiled = map(float, done.stdout.split()[-5:])
+    total = settings(load_params(), profile)[0].steps
+    whole = {
+        "start-up (imports)": start_up,
+        "data": read,
+        f"training ({total} steps, scaled from {steps})": train * total / steps,
+        "compiling": compiled,
+        "evaluation": fight,
+    }
+    return [{"phase": k, "seconds": v, "share": v / sum(whole.values())} for k, v in whole.items()]
