@@ -10,6 +10,7 @@ from omac.coverage import coverage, project
 from omac.episodes import Episodes, sha256
 from omac.paths import FIGURES, ROOT, atomic, shown
 
+WORDS = ("note", "conversion")  # what a file says of its map, and of how it was read
 SHOWN = 600  # states per level that the committed projection keeps
 
 
@@ -26,6 +27,7 @@ def facts(data):
         "return std": float(r.std()),
         "return min": float(r.min()),
         "return max": float(r.max()),
+        "wins": int(data.win.sum()),
         "win rate": float(data.win.mean()),
         "length mean": float(data.lengths.mean()),
         "length max": int(data.lengths.max()),
@@ -66,7 +68,7 @@ def text(path):
             if "sample_of" in about
             else ""
         ),
-        *([f"  {about['note']}"] if "note" in about else []),
+        *(f"  {about[k]}" for k in WORDS if k in about),
         f"  agents {data.spec.n}, observation {data.spec.obs}, state {data.spec.state}, actions {data.spec.actions}, horizon {data.spec.horizon}",
         f"  sha256 {sha256(path)}",
     ]
@@ -91,7 +93,7 @@ def write(paths, folder=ROOT / "data" / "cards", pictures=FIGURES):
         raise ValueError(f"{', '.join(map(shown, paths))}: a card is of one map of one source, each level once")
     stem, tables = "-".join(first), {}
     about = {
-        k: {"sha256": sha256(p), "note": d.about.get("note", "")}
+        k: {"sha256": sha256(p), **{w: d.about.get(w, "") for w in WORDS}}
         for (k, d), p in zip(parts.items(), paths, strict=True)
     }
     known = {k: {**facts(d), **about[k]} for k, d in parts.items()}
@@ -162,7 +164,7 @@ COLUMNS = {
     "return std": "std",
     "return min": "min",
     "return max": "max",
-    "win rate": "wins",
+    "win rate": "win rate",
     "length mean": "length",
     "time limits": "time limits",
     "dead agent-steps": "dead",
