@@ -41,7 +41,7 @@ def load(files, about):
         found = [*first["obs"].shape[2:], first["state"].shape[2], first["avail_actions"].shape[3]]
         said = "The view after the last step is in the file and kept. An end that the time limit set is truncated, not terminated"
         if broken:
-            said += f", and so is the end of {broken} battles that came undecided before it, as after a restart of the simulator"
+            said += f", and so is the end of {broken} battle{'s' * (broken > 1)} that came undecided before it, as after a restart of the simulator"
         about = {
             **about,
             "horizon": int(limit),
