@@ -16,6 +16,14 @@ HEADLINE = [
     "seeds",
 ]  # columns that the README shows
 LEVELS = ["good", "medium", "poor"]
+OFFLINE = {
+    "held_log_likelihood": "log-likelihood",
+    "held_agreement": "agreement",
+    "held_td_error": "TD error",
+    "held_q_tot": "Q_tot",
+    "held_return_followed": "return that followed",
+    "held_q_correlation": "correlation",
+}
 NAMES = {"data": "data", "bc": "BC", "omac": "OMAC"}
 
 
@@ -106,7 +114,8 @@ def _spread(x):
 def short(table):
     """The table without the columns that say the same in every line, for a terminal."""
     said = {c: table[c][table[c] != ""].nunique() for c in table}
-    return table[[c for c in table if c in ("algorithm", "return", "win rate") or said[c] > 1]]
+    always = ("algorithm", "return", "win rate", *OFFLINE.values())
+    return table[[c for c in table if c in always or said[c] > 1]]
 
 
 def arrival(rows):
@@ -158,18 +167,10 @@ def offline(rows):
     |target - Q_tot|, mean of Q_tot and of the discounted return that followed, their correlation. Mean ± std over seeds.
     """
     keys = ["env", "map", "level", "ratio", "algorithm", "variant", "profile"]
-    names = {
-        "held_log_likelihood": "log-likelihood",
-        "held_agreement": "agreement",
-        "held_td_error": "TD error",
-        "held_q_tot": "Q_tot",
-        "held_return_followed": "return that followed",
-        "held_q_correlation": "correlation",
-    }
     lines = []
     for values, group in rows[rows["kind"] == "final"].groupby(keys, sort=False):
         cell = dict(zip(keys, values, strict=True))
-        found = {label: _spread(group[name].dropna()) for name, label in names.items() if name in group}
+        found = {label: _spread(group[name].dropna()) for name, label in OFFLINE.items() if name in group}
         lines.append({**cell, "algorithm": NAMES.get(cell["algorithm"], cell["algorithm"]), **found})
     return pd.DataFrame(lines)
 

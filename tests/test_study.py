@@ -70,6 +70,7 @@ def test_every_cell_reports_what_is_known_offline_of_held_out_episodes(cell, toy
         a = torch.from_numpy(unseen.action.astype(np.int64))
         log_p = trained.nets.pi(o.expand(2, *o.shape))[1].masked_fill(~avail, -1e9).log_softmax(-1)
         taken = log_p.gather(-1, a[..., None])[..., 0]
+        assert results.short(results.offline(rows))["log-likelihood"].item().startswith("-")
         assert last.held_log_likelihood == pytest.approx(taken.mean().item(), abs=1e-5)
         assert last.held_agreement == pytest.approx((log_p.argmax(-1) == a).float().mean().item(), abs=1e-6)
         if algorithm == "omac":
