@@ -16,7 +16,7 @@ HEADLINE = [
     "seeds",
 ]  # columns that the README shows
 LEVELS = ["good", "medium", "poor"]
-NAMES = {"data": "data", "bc": "BC", "omac": "OMAC"}
+NAMES = {"data": "data", "bc": "BC", "icq": "ICQ", "omar": "OMAR", "bcq": "BCQ-MA", "cql": "CQL-MA", "omac": "OMAC"}
 
 
 def cells(params):
@@ -113,12 +113,15 @@ def arrival(rows):
     """One line per cell that learns values: have they arrived, and do the weights of Eq. (8) spread?
 
     The step at which the mean of Q_tot first reaches the mean discounted return that followed in the data; both, their
-    correlation, the scale of w_q and the spread of exp(beta A) at the last step. Means over seeds.
+    correlation, the scale of w_q and the spread of exp(beta A) at the last step (for ICQ, of its softmax weights; nothing
+    for an algorithm that weighs nothing). Means over seeds.
     """
     lines = []
     learned = rows[(rows["kind"] == "eval") & rows["q_tot"].notna()]
+    columns = ["q_tot", "return_followed", "q_correlation", "w_q", "weight_std"]
+    learned = learned.reindex(columns=learned.columns.union(columns))  # BCQ and CQL weigh nothing
     for values, group in learned.groupby(["map", "level", "algorithm", "profile"], sort=False):
-        mean = group.groupby("step")[["q_tot", "return_followed", "q_correlation", "w_q", "weight_std"]].mean()
+        mean = group.groupby("step")[columns].mean()
         reached = mean.index[mean["q_tot"] >= mean["return_followed"]]
         end = mean.iloc[-1]
         lines.append(
@@ -131,7 +134,7 @@ def arrival(rows):
                 f"{end['q_tot']:.2f} at {int(mean.index[-1])}",
                 f"{end['q_correlation']:.2f}",
                 f"{end['w_q']:.2f}",
-                f"{end['weight_std']:.2f}",
+                "" if pd.isna(end["weight_std"]) else f"{end['weight_std']:.2f}",
             ]
         )
     return pd.DataFrame(
