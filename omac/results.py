@@ -109,14 +109,20 @@ def short(table):
     return table[[c for c in table if c in ("algorithm", "return", "win rate") or said[c] > 1]]
 
 
+def _default(rows):
+    """The rows of no ablation."""
+    return rows[rows["variant"].fillna("").isin(["", "default"])] if "variant" in rows else rows
+
+
 def arrival(rows):
-    """One line per cell that learns values: have they arrived, and do the weights of Eq. (8) spread?
+    """One line per cell of the default variant that learns values: have they arrived, and do the weights of Eq. (8) spread?
 
     The step at which the mean of Q_tot first reaches the mean discounted return that followed in the data; both, their
     correlation, the scale of w_q and the spread of exp(beta A) at the last step (for ICQ, of its softmax weights; nothing
     for an algorithm that weighs nothing). Means over seeds.
     """
     lines = []
+    rows = _default(rows)
     learned = rows[(rows["kind"] == "eval") & rows["q_tot"].notna()]
     columns = ["q_tot", "return_followed", "q_correlation", "w_q", "weight_std"]
     learned = learned.reindex(columns=learned.columns.union(columns))  # BCQ and CQL weigh nothing
@@ -160,6 +166,7 @@ def difference(rows, algorithm="omac", other="bc"):
     Both fought the same battles with the same batches; mean ± std over seeds, ddof 0, and in how many seeds it is ahead.
     """
     keys = ["map", "level", "profile"]
+    rows = _default(rows)
     last = rows[rows["kind"] == "final"].set_index([*keys, "seed"])
     gap = last[last["algorithm"] == algorithm]["return_mean"] - last[last["algorithm"] == other]["return_mean"]
     lines = [
