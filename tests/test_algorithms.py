@@ -240,6 +240,14 @@ def test_cql_of_one_agent_equals_discrete_cql_in_plain_loops(small):
     torch.testing.assert_close(found["L_CQL"][0], 0.7 * gap)
 
 
+def test_cql_penalty_by_hand_is_a_sum_over_the_agents_that_count_and_a_mean_over_the_batch():
+    q = torch.tensor([[[[0.0, 0.0], [1.0, MASKED]], [[0.0, math.log(3)], [2.0, 2.0]]]])
+    data = torch.tensor([[[0.0, 1.0], [0.0, 2.0]]])
+    torch.testing.assert_close(losses.cql_penalty(q, data), torch.tensor([(2 * math.log(2) + math.log(4)) / 2]))
+    mask = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
+    torch.testing.assert_close(losses.cql_penalty(q, data, mask), torch.tensor([math.log(4) / 2]))
+
+
 def plain(nets):
     """Make the mixers of single-agent networks the identity: w = 1, b = 0."""
     for mix in (nets.mix, nets.mix_bar):

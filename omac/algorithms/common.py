@@ -1,4 +1,4 @@
-"""What the baselines share: Q_i on the linear mixer of A.2, and its one-step target. Not an algorithm.
+"""What algorithms share: masks, and the baselines' Q_i on the linear mixer of A.2 with its target. Not an algorithm.
 
 Q_tot(o,a) = sum_i w_i(o) Q_i(o_i,a_i) + b(o),  w_i >= 0: Eq. (2) with w_q := w_v and b := V_share
 """
