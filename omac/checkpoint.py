@@ -3,15 +3,16 @@
 import hashlib
 import json
 from dataclasses import asdict
+from types import ModuleType
 
 import numpy as np
 import torch
 
-from omac import code
+from omac import algorithms, code
 from omac.checks import FIELDS
 from omac.paths import shown
 
-TRAINING = ("networks", "losses", "policy", "replay", "episodes", "training", "algorithms/omac")
+TRAINING = ("networks", "losses", "policy", "replay", "episodes", "training", "igm")
 
 
 def fingerprint(parts, algorithm, hyper, seeds):
@@ -22,13 +23,25 @@ def fingerprint(parts, algorithm, hyper, seeds):
     about = [parts[0].about[k] for k in ("env", "map", "horizon")]
     h = hashlib.sha256(
         json.dumps(
-            about + [algorithm, asdict(hyper), list(map(int, seeds)), code.text([*TRAINING, f"algorithms/{algorithm}"])]
+            about + [algorithm, asdict(hyper), list(map(int, seeds)), code.text(TRAINING), *_modules(algorithm)]
         ).encode()
     )
     for data in filter(None, parts):
         for name in FIELDS:
             h.update(np.ascontiguousarray(getattr(data, name)))
     return h.hexdigest()
+
+
+def _modules(algorithm):
+    """Normal source of an algorithm's module and of the ones in its folder that it imports, in a fixed order."""
+    found, todo = {}, [algorithms.get(algorithm)]
+    while todo:
+        module = todo.pop()
+        found[module.__file__] = code.source(module.__file__)
+        todo += [
+            m for m in vars(module).values() if isinstance(m, ModuleType) and m.__name__.startswith("omac.algorithms.")
+        ]
+    return [found[name] for name in sorted(found)]
 
 
 def read(path):

@@ -29,6 +29,16 @@ class Hyper:
         1.0, "Table 2, A.3: 0.5 on good and medium of 3s5z_vs_3s6z and corridor", "Temperature parameter beta"
     )
     credit: str = _f("coupled", "Eq. 3; ablations of 6.4", among=("coupled", "independent", "tied"))
+    local_value: str = _f("expectile", "Eq. 5; CVF-maxQ of 6.4.3", among=("expectile", "max"))
+    threshold: float = _f(0.3, "Table 2: BCQ-MA", "Threshold (BCQ-MA)")
+    alpha: float = _f(1.0, "Table 2: weight of CQL's penalty", "alpha (OMAR, CQL-MA)")
+    logit_penalty: float = _f(0.01, "register 23: discrete BCQ")
+    beta_policy: float = _f(0.1, "register 25: ICQ")
+    alpha_value: float = _f(1_000.0, "register 25: ICQ")
+    search: str = _f("argmax", "register 28: OMAR's search", among=("argmax", "cem"))
+    search_weight: float = _f(0.5, "register 28: OMAR's c")
+    search_samples: int = _f(10, "register 28: OMAR")
+    search_rounds: int = _f(3, "register 28: OMAR")
     steps: int = _f(10_000, "register 1: profile")
     global_input: str = _f("state", "register 4: OMIGA", among=("state", "joint_obs"))
     bootstrap: str = _f("target", "register 8: OMIGA", among=("target", "online"))
@@ -67,9 +77,22 @@ class Hyper:
             "lr_value",
             "lr_policy",
             "grad_clip",
+            "beta_policy",
+            "alpha_value",
+            "search_samples",
+            "search_rounds",
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.threshold < 1:
+            raise ValueError(
+                f"threshold is {self.threshold}; it must lie in [0, 1): 0 allows every action, towards 1 only the likeliest"
+            )
+        if not 0 <= self.search_weight <= 1:
+            raise ValueError(f"search_weight is {self.search_weight}; it must lie between 0 and 1")
+        for name in ("alpha", "logit_penalty"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be below 0")
         if self.beta < 0:
             raise ValueError(
                 f"beta is {self.beta}; it must not be below 0: 0 clones, larger trusts the values more (Eq. 8)"

@@ -51,27 +51,27 @@ class Stack:
     """Acts for P policies at once; the E slots of a battle are dealt out evenly, in order: the first E/P fight for policy 0.
 
     logits: function [P,B,n,O] -> [P,B,n,A]. sample: draw actions from the softmax (each battle from its own
-    seed), otherwise take the best available one.
+    seed), otherwise take the best available one. masked: logits takes the available actions [P,B,n,A] as well.
     """
 
-    def __init__(self, logits, policies, horizon, sample=False):
-        self.logits, self.policies, self.horizon, self.sample = logits, policies, horizon, sample
+    def __init__(self, logits, policies, horizon, sample=False, masked=False):
+        self.logits, self.policies, self.horizon, self.sample, self.masked = logits, policies, horizon, sample, masked
         self._noise = None
 
     @classmethod
     def of(cls, net, states, horizon, sample=False):
         """For a policy network and a list of its state dicts of [K,...]: policy j*K + k is seed k of states[j]."""
         stack = {k: torch.cat([s[k].cpu() for s in states]) for k in states[0]}
-        return cls(
-            lambda x: torch.func.functional_call(net, stack, x), len(next(iter(stack.values()))), horizon, sample
-        )
+        policies, masked = len(next(iter(stack.values()))), getattr(net, "needs_avail", False)
+        return cls(lambda *x: torch.func.functional_call(net, stack, x), policies, horizon, sample, masked)
 
     @torch.no_grad()
     def __call__(self, obs, avail, battle_seed, t):
         """obs f32 [E,n,O], avail bool [E,n,A], battle_seed uint32 [E], t int [E] -> action int [E,n]."""
         E, n, _ = obs.shape
-        x = torch.tensor(obs).view(self.policies, E // self.policies, n, -1)
-        logits = self.logits(x).reshape(E, n, -1).numpy()
+        seen = (obs, avail) if self.masked else (obs,)
+        x = [torch.tensor(s).view(self.policies, E // self.policies, n, -1) for s in seen]
+        logits = self.logits(*x).reshape(E, n, -1).numpy()
         if self.sample:
             logits = logits + self._gumbel(battle_seed, t, avail.shape[1:])
         return np.where(avail, logits, np.float32(MASKED)).argmax(-1)

@@ -8,8 +8,24 @@ from PIL import Image
 
 from omac.paths import atomic
 
-COLOURS = {"omac": "#0072B2", "bc": "#E69F00", "data": "#555555"}  # Okabe-Ito, safe for colour-blind readers
-LABELS = {"omac": "OMAC", "bc": "BC", "data": "data set"}
+COLOURS = {  # Okabe-Ito, safe for colour-blind readers
+    "omac": "#0072B2",
+    "bc": "#E69F00",
+    "icq": "#009E73",
+    "omar": "#CC79A7",
+    "bcq": "#56B4E9",
+    "cql": "#D55E00",
+    "data": "#555555",
+}
+LABELS = {
+    "omac": "OMAC",
+    "bc": "BC",
+    "icq": "ICQ",
+    "omar": "OMAR",
+    "bcq": "BCQ-MA",
+    "cql": "CQL-MA",
+    "data": "data set",
+}
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -66,10 +82,11 @@ def scores(rows, title):
 def values(log, probe, title):
     """Have the values arrived? Q_tot over steps beside the discounted return that followed, and their scatter at the end.
 
-    log: DataFrame with step, seed, q_tot, return_followed, weight_std; probe: {"q_tot", "ret"} [K,P].
+    log: DataFrame with step, seed, q_tot, return_followed and, where there are weights, weight_std; probe: {"q_tot", "ret"} [K,P].
     """
     figure, axes = _figure(9.6, 2.9, 3)
-    mean = log.groupby("step")[["q_tot", "return_followed", "weight_std"]].mean()
+    weighed = "weight_std" in log  # BCQ and CQL weigh nothing
+    mean = log.groupby("step")[["q_tot", "return_followed", *(["weight_std"] if weighed else [])]].mean()
     axes[0].plot(mean.index, mean["q_tot"], color=COLOURS["omac"], label="mean $Q_{tot}(o, a)$")
     axes[0].plot(
         mean.index,
@@ -91,9 +108,12 @@ def values(log, probe, title):
         title=f"one seed, correlation {np.corrcoef(ret, q)[0, 1]:.2f}",
     )
     axes[1].title.set_fontsize(9)
-    axes[2].plot(mean.index, mean["weight_std"], color=COLOURS["omac"])
-    axes[2].set(xlabel="gradient steps", ylabel=r"std of $\exp(\beta A)$")
-    axes[2].set_ylim(bottom=0)
+    if weighed:
+        axes[2].plot(mean.index, mean["weight_std"], color=COLOURS["omac"])
+        axes[2].set(xlabel="gradient steps", ylabel=r"std of $\exp(\beta A)$")
+        axes[2].set_ylim(bottom=0)
+    else:
+        axes[2].axis("off")
     figure.suptitle(title, fontsize=9)
     return figure
 

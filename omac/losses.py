@@ -1,5 +1,7 @@
 """One pure function per equation. Losses return one number per seed, [K]; nothing is ever averaged over seeds."""
 
+import math
+
 
 def v_tot(w_v, v, v_share):
     """Eq. (2), first line: V_tot(o) = sum_i w_v_i(o) V_i(o_i) + V_share(o).
@@ -35,9 +37,10 @@ def td_target(r, done, v_tot_next, gamma):
     return r + gamma * (1 - done) * v_tot_next
 
 
-def td_loss(q_tot, target):
-    """Eq. (6): (target - Q_tot(o,a))^2, averaged over the batch. q_tot, target [K,B]. Returns [K]."""
-    return (target - q_tot).square().mean(1)
+def td_loss(q_tot, target, mask=None):
+    """Eq. (6): (target - Q_tot(o,a))^2, averaged over the batch. q_tot, target [K,B]; mask [K,B] rows that count. Returns [K]."""
+    error = (target - q_tot).square()
+    return error.mean(1) if mask is None else (error * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
 def awr_weight(adv, beta, max_weight):
@@ -51,6 +54,52 @@ def awr_loss(weight, log_pi, mask=None):
     weight, log_pi [K,B,n], mask as in Eq. (5). Returns [K]. With weight 1 (beta = 0) it is behaviour cloning.
     """
     return -mean(weight * log_pi, mask)
+
+
+def cql_penalty(q, q_data, mask=None):
+    """CQL-MA, local: sum_i (logsumexp_a Q_i(o_i,a) - Q_i(o_i,a_i)), averaged over the batch.
+
+    q [K,B,n,A] in units of return, -1e9 where an action is not to count; q_data [K,B,n] at the data's actions; mask
+    [K,B,n] agents that count. Returns [K]. It is the negative log-likelihood of the data under softmax(Q_i).
+    """
+    gap = q.logsumexp(-1) - q_data
+    return (gap if mask is None else gap * mask).sum(-1).mean(1)
+
+
+def bcq_filter(log_g, avail, threshold):
+    """BCQ-MA: {a in A(o_i): G(a|o_i) / max_A G > threshold}, never empty. log_g [K,B,n,A] up to a constant of each agent,
+    avail bool [K,B,n,A], threshold in [0, 1): 0 leaves all available actions, towards 1 only argmax G. Returns bool [K,B,n,A].
+    """
+    log_g = log_g.masked_fill(~avail, -math.inf)
+    return avail & (log_g - log_g.max(-1, keepdim=True).values > (math.log(threshold) if threshold else -math.inf))
+
+
+def bcq_imitation(logits, log_g, penalty, mask=None):
+    """BCQ-MA, its behaviour model G: -log G(a_i|o_i) + penalty * mean_a logit^2, averaged over batch and agents.
+
+    logits [K,B,n,A], log_g [K,B,n] of the data's actions, mask [K,B,n] agents that count. Returns [K].
+    """
+    return mean(penalty * logits.square().mean(-1) - log_g, mask)
+
+
+def icq_weight(x, temperature, mask=None):
+    """ICQ: B softmax_batch(x / temperature), so that the weights of a batch average 1.
+
+    x [K,B] or [K,B,n], in units of return; mask of the same shape: what counts; the rest weighs 0 and B counts without
+    it. Returns weights of the shape of x, by seed and, where there are agents, by agent.
+    """
+    if mask is None:
+        return (x / temperature).softmax(1) * x.shape[1]
+    return (x / temperature).masked_fill(mask == 0, -1e9).softmax(1) * mask.sum(1, keepdim=True) * mask
+
+
+def omar_loss(q, pi, log_best, weight, mask=None):
+    """OMAR: -(1 - c) sum_a pi_i(a) Q_i(a) - c log pi_i(a*), averaged over batch and agents.
+
+    q, pi [K,B,n,A]: Q_i in units of return, without gradient; log_best [K,B,n]: log pi_i of the action a* that the search
+    found; weight c in [0, 1]; mask [K,B,n] agents that count. Returns [K].
+    """
+    return -mean((1 - weight) * (pi * q).sum(-1) + weight * log_best, mask)
 
 
 def mean(x, mask=None):

@@ -11,7 +11,9 @@ class Batch(NamedTuple):
 
     o, o_next f32 [K,B,n,O]; s, s_next f32 [K,B,S]; a i64 [K,B,n]; avail bool [K,B,n,A] and alive f32 [K,B,n] at o;
     r f32 [K,B], in units of return; done f32 [K,B], 1 where nothing follows; ret f32 [K,B], the discounted return
-    that followed in the data, of the same reward.
+    that followed in the data, of the same reward. Of the next step: avail_next bool [K,B,n,A] at o_next; a_next i64
+    [K,B,n], the data's next action where follows f32 [K,B] is 1, without meaning at an episode's last step. key: one
+    whole number per seed, drawn anew at each step, for algorithms that need random numbers.
     """
 
     o: torch.Tensor
@@ -24,6 +26,10 @@ class Batch(NamedTuple):
     r: torch.Tensor
     done: torch.Tensor
     ret: torch.Tensor
+    avail_next: torch.Tensor
+    a_next: torch.Tensor
+    follows: torch.Tensor
+    key: tuple
 
 
 class Replay:
@@ -43,6 +49,7 @@ class Replay:
             "a": data.action.astype(np.int64),
             "r": r,
             "done": done.astype(np.float32),
+            "last": data.terminated | data.truncated,
             "ret": data.to_go(hyper.gamma, r),
         }
         self.x = {k: torch.from_numpy(np.ascontiguousarray(v)).to(device) for k, v in put.items()}
@@ -50,14 +57,15 @@ class Replay:
 
     def draw(self, seeds, step):
         """The Batch of `step` for `seeds`: uniform over all transitions, with replacement (register 2)."""
-        rows = [np.random.default_rng([int(seed), step]).integers(self.steps, size=self.batch_size) for seed in seeds]
-        return self.at(torch.from_numpy(np.stack(rows)))
+        rngs = [np.random.default_rng([int(seed), step]) for seed in seeds]
+        rows = [rng.integers(self.steps, size=self.batch_size) for rng in rngs]
+        return self.at(torch.from_numpy(np.stack(rows)), tuple(int(rng.integers(2**62)) for rng in rngs))
 
-    def at(self, t):
+    def at(self, t, key=()):
         """The Batch at transitions t int [K,B]."""
         x = self.x
         t = t.to(x["row"].device)
-        row = x["row"][t]
+        row, last = x["row"][t], x["last"][t]
         o, o_next, avail = x["obs"][row], x["obs"][row + 1], x["avail"][row]
         s, s_next = (o.flatten(2), o_next.flatten(2)) if self.joint_obs else (x["state"][row], x["state"][row + 1])
         return Batch(
@@ -71,4 +79,8 @@ class Replay:
             x["r"][t],
             x["done"][t],
             x["ret"][t],
+            x["avail"][row + 1],
+            x["a"][t + ~last],
+            (~last).to(o.dtype),
+            key,
         )

@@ -24,7 +24,7 @@ OFFLINE = {
     "held_return_followed": "return that followed",
     "held_q_correlation": "correlation",
 }
-NAMES = {"data": "data", "bc": "BC", "omac": "OMAC"}
+NAMES = {"data": "data", "bc": "BC", "icq": "ICQ", "omar": "OMAR", "bcq": "BCQ-MA", "cql": "CQL-MA", "omac": "OMAC"}
 
 
 def cells(params):
@@ -118,16 +118,25 @@ def short(table):
     return table[[c for c in table if c in always or said[c] > 1]]
 
 
+def _default(rows):
+    """The rows of no ablation."""
+    return rows[rows["variant"].fillna("").isin(["", "default"])] if "variant" in rows else rows
+
+
 def arrival(rows):
-    """One line per cell that learns values: have they arrived, and do the weights of Eq. (8) spread?
+    """One line per cell of the default variant that learns values: have they arrived, and do the weights of Eq. (8) spread?
 
     The step at which the mean of Q_tot first reaches the mean discounted return that followed in the data; both, their
-    correlation, the scale of w_q and the spread of exp(beta A) at the last step. Means over seeds.
+    correlation, the scale of w_q and the spread of exp(beta A) at the last step (for ICQ, of its softmax weights; nothing
+    for an algorithm that weighs nothing). Means over seeds.
     """
     lines = []
+    rows = _default(rows)
     learned = rows[(rows["kind"] == "eval") & rows["q_tot"].notna()]
+    columns = ["q_tot", "return_followed", "q_correlation", "w_q", "weight_std"]
+    learned = learned.reindex(columns=learned.columns.union(columns))  # BCQ and CQL weigh nothing
     for values, group in learned.groupby(["map", "level", "algorithm", "profile"], sort=False):
-        mean = group.groupby("step")[["q_tot", "return_followed", "q_correlation", "w_q", "weight_std"]].mean()
+        mean = group.groupby("step")[columns].mean()
         reached = mean.index[mean["q_tot"] >= mean["return_followed"]]
         end = mean.iloc[-1]
         lines.append(
@@ -140,7 +149,7 @@ def arrival(rows):
                 f"{end['q_tot']:.2f} at {int(mean.index[-1])}",
                 f"{end['q_correlation']:.2f}",
                 f"{end['w_q']:.2f}",
-                f"{end['weight_std']:.2f}",
+                "" if pd.isna(end["weight_std"]) else f"{end['weight_std']:.2f}",
             ]
         )
     return pd.DataFrame(
@@ -181,6 +190,7 @@ def difference(rows, algorithm="omac", other="bc"):
     Both fought the same battles with the same batches; mean ± std over seeds, ddof 0, and in how many seeds it is ahead.
     """
     keys = ["map", "level", "profile"]
+    rows = _default(rows)
     last = rows[rows["kind"] == "final"].set_index([*keys, "seed"])
     gap = last[last["algorithm"] == algorithm]["return_mean"] - last[last["algorithm"] == other]["return_mean"]
     lines = [

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from omac import algorithms
 from omac.config import load_params, settings
 from omac.datasets import episodes_path, held_of, load, split
 from omac.envs import fits, make, missing
@@ -49,12 +50,13 @@ def run_cell(
 
     A row per seed and snapshot (kind "eval"), per seed at the end (kind "final") and for the data set itself (kind
     "data"). Where the data's simulator is not installed the rows have 0 episodes and no scores, and hold what is known
-    offline, of the held-out episodes above all. Raises ValueError when data and simulator differ, before the first
-    step. The networks stay in build/checkpoints/.
+    offline, of the held-out episodes above all. Raises ValueError when data and simulator differ and for a variant that
+    changes nothing for the algorithm, before the first step. The networks stay in build/checkpoints/.
     """
     params = params or load_params()
     _, map_name, level, ratio = split(dataset)
     hyper, seeds = settings(params, profile, map_name, level, variant)
+    algorithms.refuse(algorithm, params["variants"][variant] or {})
     torch.set_num_threads(params["threads"])
     data = load(dataset, folder)
     held = load(held_of(dataset), folder) if params["data"]["held_out_episodes"] else None

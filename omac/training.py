@@ -13,6 +13,7 @@ from omac.progress import bar
 from omac.replay import Replay
 
 PROBE = 2_048  # transitions, evenly spaced over the data, on which values are held against the returns that followed
+EXAMINED = 256  # of them at most, for what is measured once, at the end
 HELD = (
     "log_likelihood",
     "agreement",
@@ -61,16 +62,22 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
     checkpoint: path of a file that is written at every snapshot and continued from when it belongs to the same
     data, settings, seeds and code; the result is the same as without the interruption. A finished run's file keeps
     its snapshots and networks for analysis. device: auto, cpu or cuda. progress: show a bar. Raises Diverged, and
-    ValueError for an unknown algorithm or device and for a checkpoint that cannot be read.
+    ValueError for an unknown algorithm or device, for a schedule that the algorithm does not have and for a checkpoint
+    that cannot be read.
     """
     dev = pick_device(device)
     alg = algorithms.get(algorithm)
+    if hyper.schedule == "sequential" and not hasattr(alg, "policy_loss"):
+        raise ValueError(
+            f"schedule is sequential, but {algorithm} acts by its values and has no policy to learn after them: choose joint"
+        )
     spec = data.spec
     if hyper.global_input == "joint_obs":
         spec = type(spec)(**{**asdict(spec), "state": spec.n * spec.obs})
     replay, unseen = Replay(data, hyper, dev), held and Replay(held, hyper, dev)
     nets = alg.build(spec, hyper, generators(seeds)).to(dev)
     groups = {g: [p for name in names for p in getattr(nets, name).parameters()] for g, names in alg.GROUPS.items()}
+    groups = {g: p for g, p in groups.items() if p}  # `local_value: max` has no V network
     adam = torch.optim.Adam(
         [{"params": p, "lr": hyper.lr_policy if g == "pi" else hyper.lr_value} for g, p in groups.items()], fused=True
     )
@@ -112,7 +119,7 @@ class _Run:
         """One gradient step of every seed: losses, clipping per seed and group, Adam, soft target update (line 8)."""
         batch = self.replay.draw(self.seeds, step)
         found, adv = self.alg.value_loss(self.nets, batch, self.hyper) if phase != "policy" else ({}, self._adv(batch))
-        if phase != "value":
+        if phase != "value" and hasattr(self.alg, "policy_loss"):
             found = {**found, "L_pi": self.alg.policy_loss(self.nets, batch, adv, self.hyper)}
         self._finite(step, found)
         self.adam.zero_grad()
@@ -153,12 +160,27 @@ class _Run:
     @torch.no_grad()
     def probe(self, replay):
         """The algorithm's diagnostics on transitions spread evenly over `replay`, with `ret`, the discounted return that followed."""
-        t = torch.linspace(0, replay.steps - 1, min(PROBE, replay.steps)).long().expand(len(self.seeds), -1)
-        batch = replay.at(t)
+        batch = self._spread(replay, PROBE)
         return {
             **{k: v.cpu().numpy() for k, v in self.alg.diagnose(self.nets, batch, self.hyper).items()},
             "ret": batch.ret.cpu().numpy(),
         }
+
+    @torch.no_grad()
+    def examine(self):
+        """What the algorithm measures once, of its finished values, on the data trained on: {name: [K]}, empty for most."""
+        if not hasattr(self.alg, "examine"):
+            return {}
+        return {
+            k: v.tolist()
+            for k, v in self.alg.examine(self.nets, self._spread(self.replay, EXAMINED), self.hyper).items()
+        }
+
+    def _spread(self, replay, count):
+        """The Batch of at most `count` transitions spread evenly over `replay`, the same for every seed."""
+        return replay.at(
+            torch.linspace(0, replay.steps - 1, min(count, replay.steps)).long().expand(len(self.seeds), -1)
+        )
 
 
 def clip_per_seed(parameters, limit):
@@ -184,6 +206,8 @@ def _snapshot(state, run, phases):
         )
     seen, means = run.probe(run.replay), run.means()
     unseen = run.unseen and run.probe(run.unseen)
+    if state["step"] == run.hyper.steps * len(phases):
+        means |= run.examine()
     for k, seed in enumerate(run.seeds):
         row = {
             "seed": seed,

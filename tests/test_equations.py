@@ -91,7 +91,7 @@ def test_eq3_gradient_of_w_q_reaches_f_v1_exactly_when_coupled(credit, reaches):
 def test_without_cvf_eq2_collapses_to_linear_mixing(toy, small):
     """credit = tied: Q_tot = sum_i w_i Q_i + b to rounding, whatever V_i is."""
     nets, batch = nets_and_batch(toy, replace(small, credit="tied"))
-    v, q, w_v, w_q, _, q_tot = omac.factorize(nets, batch)
+    v, q, w_v, w_q, _, q_tot = omac.factorize(nets, batch, replace(small, credit="tied"))
     share = nets.mix.value(batch.s)[1]
     assert torch.equal(w_v, w_q)
     torch.testing.assert_close(q_tot, (w_v * q).sum(-1) + share, rtol=1e-5, atol=1e-5)
@@ -241,6 +241,6 @@ def test_values_meet_the_optimum_of_the_toy():
     assert scores.win.mean() == 1.0 and scores.returns.mean() > data.returns.mean()
     first = torch.from_numpy(data.start[:-1])[None]
     with torch.no_grad():
-        v_tot = omac.factorize(trained.nets, Replay(data, hyper).at(first))[4][0].numpy()
+        v_tot = omac.factorize(trained.nets, Replay(data, hyper).at(first), hyper)[4][0].numpy()
     best = optimum(data.obs[data.start[:-1] + np.arange(len(data))][:, :, : LENGTH + 1].argmax(-1), 0.9)
     assert abs(v_tot.mean() - best.mean()) < 1.5 and np.corrcoef(v_tot, best)[0, 1] > 0.9

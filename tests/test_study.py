@@ -80,6 +80,42 @@ def test_every_cell_reports_what_is_known_offline_of_held_out_episodes(cell, toy
             assert last.held_q_correlation != pytest.approx(last.q_correlation, abs=1e-6)  # not the training data again
 
 
+@pytest.mark.parametrize("algorithm", ["icq", "omar", "bcq", "cql"])
+def test_a_cell_of_each_baseline_has_scores_held_out_numbers_and_figures(cell, algorithm):
+    from omac import figures
+
+    rows, trained, data = cell(algorithm=algorithm)
+    fought = rows[rows.kind != "data"]
+    for name in (
+        "return_mean",
+        "q_tot",
+        "td_error",
+        "held_td_error",
+        "held_log_likelihood",
+        "w_q",
+        "entropy",
+        "L_Q",
+        "norm_q",
+    ):
+        assert fought[name].notna().all()
+    line = results.arrival(rows).iloc[0]
+    assert line["algorithm"] == results.NAMES[algorithm]
+    assert (line["std of exp(beta A)"] == "") == ("weight_std" not in rows)  # only ICQ weighs
+    figures.values(rows[rows.kind == "eval"], trained.probe, "title")
+    figures.scores(rows, "title")
+
+
+def test_ablations_stay_out_of_the_tables_of_the_default_variant(cell):
+    rows = pd.concat(
+        [cell(algorithm=a, variant=v)[0] for a, v in (("omac", "default"), ("bc", "default"), ("omac", "maxq"))]
+    )
+    ours = rows[rows.variant != "maxq"]
+    pd.testing.assert_frame_equal(results.arrival(rows), results.arrival(ours))
+    pd.testing.assert_frame_equal(results.difference(rows), results.difference(ours))
+    assert len(results.difference(rows)) == len(results.arrival(rows)) == 1
+    assert rows[(rows.variant == "maxq") & (rows.kind == "final")].igm_violation.eq(0).all()  # Property 1 is exact
+
+
 def test_without_its_simulator_a_cell_reports_offline_and_claims_no_battles(cell, monkeypatch, tmp_path):
     monkeypatch.setattr(study, "missing", lambda env: "StarCraft II is not installed")
     monkeypatch.setattr(study, "evaluate", None)

@@ -1,16 +1,16 @@
 """Behaviour cloning: Eq. (8) with beta = 0. Not in the paper; without it no row of its tables can be read."""
 
-from dataclasses import replace
-
 import torch
 from torch import nn
 
-from omac.algorithms import omac
+from omac import losses
+from omac.algorithms.common import alive
 from omac.networks import AgentMLP
-from omac.policy import policy_diagnostics
+from omac.policy import log_pi, policy_diagnostics
 
 GROUPS = {"pi": ["pi"]}
 TARGETS = []
+READS = ("hidden", "mask_actions", "mask_dead")
 
 
 def build(spec, hyper, gens):
@@ -26,8 +26,8 @@ def value_loss(nets, batch, hyper):
 
 
 def policy_loss(nets, batch, adv, hyper):
-    """Eq. (8) with beta = 0. Returns [K]."""
-    return omac.policy_loss(nets, batch, adv, replace(hyper, beta=0.0))
+    """Eq. (8) with the weight 1 of beta = 0, whatever the advantage. Returns [K]."""
+    return losses.awr_loss(1.0, log_pi(nets.pi, batch, hyper), alive(batch, hyper))
 
 
 @torch.no_grad()
@@ -36,4 +36,6 @@ def diagnose(nets, batch, hyper):
     return policy_diagnostics(nets.pi, batch, hyper)
 
 
-logits = omac.logits
+def logits(nets):
+    """The network that acts: greedy over available actions."""
+    return nets.pi

@@ -1,0 +1,50 @@
+"""CQL-MA: Q-learning on the linear mixer with a local penalty on what the data do not do. Acts greedily in Q_i.
+
+    L = E[(y - Q_tot)^2] + alpha E[sum_i (logsumexp_A(o_i) Q_i - Q_i(a_i))],  y from a'_i = argmax_A(o'_i) Q_i(o'_i, .)
+
+The maximum is of the online Q_i and the target copies value it. There is no policy network, so no `schedule: sequential`.
+"""
+
+import torch
+
+from omac import losses
+from omac.algorithms import common
+from omac.algorithms.common import TARGETS  # noqa: F401
+from omac.policy import policy_diagnostics, take
+
+GROUPS = {"q": ["q", "mix"]}
+READS = ("hidden", "cca_hidden", "gamma", "bootstrap", "mask_actions", "mask_dead", "alpha")
+
+
+def build(spec, hyper, gens):
+    """Q_i, the linear mixer and their target copies."""
+    return common.critic(spec, hyper, gens)
+
+
+@torch.no_grad()
+def target(nets, batch, hyper):
+    """r + gamma (1 - d) Q_tot(o', a') [K,B]."""
+    return common.greedy_target(nets, batch, common.counted(nets.q(batch.o_next), batch.avail_next, hyper), hyper)
+
+
+def value_loss(nets, batch, hyper):
+    """The TD error and the penalty, times alpha. Returns ({"L_Q": [K], "L_CQL": [K]}, Q_i [K,B,n,A] without gradient)."""
+    q = nets.q(batch.o)
+    taken = take(q, batch.a)
+    penalty = losses.cql_penalty(common.counted(q, batch.avail, hyper), taken, common.alive(batch, hyper))
+    return {
+        "L_Q": losses.td_loss(common.mixed(nets.mix, batch.s, taken), target(nets, batch, hyper)),
+        "L_CQL": hyper.alpha * penalty,
+    }, q.detach()
+
+
+@torch.no_grad()
+def diagnose(nets, batch, hyper):
+    """What is logged beside the results; entropy and log-likelihood are those of softmax(Q_i), which the penalty is about."""
+    values = common.value_diagnostics(nets, batch, target(nets, batch, hyper))
+    return {**values, **policy_diagnostics(nets.q, batch, hyper)}
+
+
+def logits(nets):
+    """The network that acts: greedy in Q_i over available actions."""
+    return nets.q
