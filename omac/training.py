@@ -1,6 +1,6 @@
 """Algorithm 1 for any algorithm module: K seeds at once, snapshots of the policy, checkpoints, exact resumption."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,28 +65,18 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
     ValueError for an unknown algorithm or device, for a schedule that the algorithm does not have and for a checkpoint
     that cannot be read.
     """
-    dev = pick_device(device)
     alg = algorithms.get(algorithm)
     if hyper.schedule == "sequential" and not hasattr(alg, "policy_loss"):
         raise ValueError(
             f"schedule is sequential, but {algorithm} acts by its values and has no policy to learn after them: choose joint"
         )
-    spec = data.spec
-    if hyper.global_input == "joint_obs":
-        spec = type(spec)(**{**asdict(spec), "state": spec.n * spec.obs})
-    replay, unseen = Replay(data, hyper, dev), held and Replay(held, hyper, dev)
-    nets = alg.build(spec, hyper, generators(seeds)).to(dev)
-    groups = {g: [p for name in names for p in getattr(nets, name).parameters()] for g, names in alg.GROUPS.items()}
-    groups = {g: p for g, p in groups.items() if p}  # `local_value: max` has no V network
-    adam = torch.optim.Adam(
-        [{"params": p, "lr": hyper.lr_policy if g == "pi" else hyper.lr_value} for g, p in groups.items()], fused=True
-    )
-    run = _Run(alg, nets, adam, groups, replay, hyper, list(seeds), unseen)
+    run = Run(data, alg, hyper, seeds, pick_device(device), held)
+    nets, adam, groups = run.nets, run.adam, run.groups
     mark = fingerprint([data, held], algorithm, hyper, seeds)
     state = _resume(checkpoint, mark, nets, adam) or {"step": 0, "snapshots": [], "log": []}
     phases = ("value", "policy") if hyper.schedule == "sequential" and groups.keys() - {"pi"} else ("joint",)
     total = hyper.steps * len(phases)
-    with bar(f"{algorithm} {spec.map}" if progress else None, total, "step", state["step"]) as shown_bar:
+    with bar(f"{algorithm} {data.spec.map}" if progress else None, total, "step", state["step"]) as shown_bar:
         while state["step"] < total:
             run.step(state["step"], phases[state["step"] // hyper.steps])
             state["step"] += 1
@@ -98,16 +88,26 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
                     with atomic(checkpoint) as part:
                         torch.save({**state, "mark": mark, "nets": nets.state_dict(), "adam": optimiser}, part)
     return Trained(
-        state["snapshots"], state["log"], run.probe(replay), unseen and run.probe(unseen), nets, alg.logits(nets)
+        state["snapshots"], state["log"], run.probe(run.replay), held and run.probe(run.unseen), nets, alg.logits(nets)
     )
 
 
-class _Run:
-    """One update after another (lines 3-12), and the sums that the log needs."""
+class Run:
+    """K seeds in training: their networks, one update after another (lines 3-12), and the sums that the log needs."""
 
-    def __init__(self, alg, nets, adam, groups, replay, hyper, seeds, unseen=None):
-        self.alg, self.nets, self.adam, self.groups = alg, nets, adam, groups
-        self.replay, self.unseen, self.hyper, self.seeds = replay, unseen, hyper, seeds
+    def __init__(self, data, alg, hyper, seeds, device="cpu", held=None):
+        spec = data.spec
+        if hyper.global_input == "joint_obs":
+            spec = replace(spec, state=spec.n * spec.obs)
+        self.alg, self.hyper, self.seeds = alg, hyper, list(seeds)
+        self.replay, self.unseen = Replay(data, hyper, device), held and Replay(held, hyper, device)
+        self.nets = nets = alg.build(spec, hyper, generators(seeds)).to(device)
+        groups = {g: [p for name in names for p in getattr(nets, name).parameters()] for g, names in alg.GROUPS.items()}
+        self.groups = {g: p for g, p in groups.items() if p}  # `local_value: max` has no V network
+        self.adam = torch.optim.Adam(
+            [{"params": p, "lr": hyper.lr_policy if g == "pi" else hyper.lr_value} for g, p in self.groups.items()],
+            fused=True,
+        )
         self.sums, self.count = {}, 0
         online, target = [], []
         for a, b in alg.TARGETS:

@@ -13,7 +13,7 @@ from omac.config import Hyper
 from omac.networks import Factorization, generators
 from omac.policy import log_pi, log_probs
 from omac.replay import Replay
-from omac.training import _Run
+from omac.training import Run
 
 
 def nets_and_batch(toy, hyper, seeds=(0, 1), module=omac):
@@ -202,14 +202,13 @@ def test_algorithm1_line5_moves_v_line7_moves_q_and_the_weights_line11_moves_pi(
 
 def test_algorithm1_line8_moves_every_target_towards_its_network_by_polyak(toy, small):
     hyper = replace(small, polyak=0.25)
-    nets = omac.build(toy.spec, hyper, generators([0]))
-    groups = {g: [p for n in names for p in getattr(nets, n).parameters()] for g, names in omac.GROUPS.items()}
-    adam = torch.optim.Adam([p for ps in groups.values() for p in ps], 1e-2)
+    run = Run(toy, omac, hyper, [0])
+    nets = run.nets
     for online, target in omac.TARGETS:  # targets start as copies
         for k, p in getattr(nets, target).named_parameters():
             assert torch.equal(p, dict(getattr(nets, online).named_parameters())[k])
     old = {t: [p.clone() for p in getattr(nets, t).parameters()] for _, t in omac.TARGETS}
-    _Run(omac, nets, adam, groups, Replay(toy, hyper), hyper, [0]).step(0, "joint")
+    run.step(0, "joint")
     for online, target in omac.TARGETS:
         for (k, p), before in zip(getattr(nets, target).named_parameters(), old[target], strict=True):
             torch.testing.assert_close(p, 0.75 * before + 0.25 * dict(getattr(nets, online).named_parameters())[k])

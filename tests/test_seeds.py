@@ -43,7 +43,7 @@ class Killed(Exception):
 def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, schedule, toy, small, tmp_path, monkeypatch):
     hyper = replace(small, schedule=schedule)
     whole = train(toy, "omac", hyper, [0, 1], progress=False)
-    step, seen = training._Run.step, []
+    step, seen = training.Run.step, []
 
     def dying(self, n, phase):
         seen.append(n)
@@ -51,7 +51,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, schedule, toy, 
             raise Killed
         step(self, n, phase)
 
-    monkeypatch.setattr(training._Run, "step", dying)
+    monkeypatch.setattr(training.Run, "step", dying)
     path = tmp_path / "run.pt"
     with pytest.raises(Killed):
         train(toy, "omac", hyper, [0, 1], path, progress=False)
@@ -69,7 +69,7 @@ def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_use
     other = train(toy, "omac", replace(small, tau=0.8), [0], path, progress=False)
     assert "beginning anew" in capsys.readouterr().out
     assert not torch.equal(next(iter(final(first).values())), next(iter(final(other).values())))
-    monkeypatch.setattr(training._Run, "step", None)
+    monkeypatch.setattr(training.Run, "step", None)
     again = train(toy, "omac", replace(small, tau=0.8), [0], path, progress=False)
     assert all(torch.equal(x, final(again)[k]) for k, x in final(other).items())
 

@@ -133,7 +133,7 @@ def test_the_seeds_of_a_stack_never_meet(name, toy, small):
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, toy, small, tmp_path, monkeypatch):
-    whole, step = train(toy, name, small, [0, 1], progress=False), training._Run.step
+    whole, step = train(toy, name, small, [0, 1], progress=False), training.Run.step
 
     def dying(self, n, phase):
         if n == 30:
@@ -141,7 +141,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, toy, small, tmp_p
         step(self, n, phase)
 
     with monkeypatch.context() as m:
-        m.setattr(training._Run, "step", dying)
+        m.setattr(training.Run, "step", dying)
         with pytest.raises(KeyboardInterrupt):
             train(toy, name, small, [0, 1], tmp_path / "run.pt", progress=False)
     again = train(toy, name, small, [0, 1], tmp_path / "run.pt", progress=False)

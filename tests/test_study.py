@@ -129,11 +129,11 @@ def test_without_its_simulator_a_cell_reports_offline_and_claims_no_battles(cell
 
 def test_two_runs_of_one_cell_write_identical_bytes_and_resume_for_free(cell, tmp_path):
     cell(out=tmp_path / "a.csv")
-    step, training._Run.step = training._Run.step, None  # the finished checkpoint needs no step
+    step, training.Run.step = training.Run.step, None  # the finished checkpoint needs no step
     try:
         cell(out=tmp_path / "b.csv")
     finally:
-        training._Run.step = step
+        training.Run.step = step
     for f in (tmp_path / "build" / "checkpoints").iterdir():
         f.unlink()
     cell(out=tmp_path / "c.csv")  # trains again
