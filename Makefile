@@ -1,11 +1,11 @@
-# make quick, make test, make repro: each sets up .venv first, once. Only Python 3.11 with pip is needed.
+# make quick, make test, make repro, make bench: each sets up .venv first, once. Only Python 3.11 with pip is needed.
 PYTHON ?= python3.11
 JOBS   ?= 2
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
-.PHONY: quick test repro setup lock clean
+.PHONY: quick test repro bench setup lock clean
 
 quick: setup          ## the whole story on one map in about ten minutes
 	@mkdir -p build
@@ -17,9 +17,13 @@ test: setup           ## every test, then every notebook
 	$(RUN) pytest --nbval notebooks/
 
 repro: setup          ## the study: resumes where it stopped, JOBS cells side by side
-	$(RUN) dvc repro pull subsample code
+	$(RUN) dvc repro pull subsample subset code
 	$(RUN) sh -c "dvc stage list --name-only | grep '^train@' | xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro -s"
 	$(RUN) dvc repro
+
+bench: setup          ## speed, as ratios of one run: benchmarks/results.md
+	$(RUN) dvc repro subsample@6h_vs_8z-medium-100 subsample@6h_vs_8z-medium-held
+	$(RUN) python benchmarks/run.py
 
 setup: $(VENV)/.ready
 

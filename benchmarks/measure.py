@@ -10,11 +10,9 @@ import torch
 from reference import Reference
 from torch.utils.flop_counter import FlopCounterMode
 
-from omac import algorithms, datasets
+from omac import algorithms
 from omac.config import load_params, settings
-from omac.envs import make
 from omac.evaluation import battle_seeds, evaluate
-from omac.networks import generators
 from omac.paths import ROOT
 from omac.training import Run
 

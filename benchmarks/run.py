@@ -1,0 +1,75 @@
+"""`make bench`: all measurements in one run, printed and written to benchmarks/results.md. Ratios are what can be compared between machines."""
+
+import argparse
+import platform
+from pathlib import Path
+
+import measure
+import pandas as pd
+import torch
+
+from omac import datasets, levels
+from omac.config import load_params, settings
+from omac.paths import atomic
+from omac.results import markdown
+
+DATASET = "smax-6h_vs_8z-medium-100"
+OUT = Path(__file__).with_name("results.md")
+
+
+def table(rows):
+    """Rows as Markdown, numbers with three digits."""
+    short = [{k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    return markdown(pd.DataFrame(short))
+
+
+def report(profile, cell_steps):
+    """All sections, as Markdown text."""
+    params = load_params()
+    torch.set_num_threads(params["threads"])
+    data = datasets.load(DATASET)
+    hyper, seeds = settings(params, profile, data.spec.map, data.about["level"])
+    steps = measure.gradient_steps(data, hyper, seeds)
+    peer, ratio, spread = measure.against_the_peer(data, hyper, seeds)
+    net, states, _ = levels.load("smax", data.spec.map, "good")
+    battles = measure.battles(f"smax:{data.spec.map}", (32, 128, 320), states[-1:], net)
+    cell = measure.phases(DATASET, "omac", profile, cell_steps)
+    return f"""# Benchmarks
+
+{DATASET}, profile {profile}: batch {hyper.batch_size}, {data.spec.n} agents, {hyper.hidden} units, {len(seeds)} seeds; torch {torch.__version__.split("+")[0]}, {torch.get_num_threads()} thread, {platform.machine()}. Numbers of a table were
+taken in turn, in one run; `share` is FLOPs per second (counted from the shapes) over those of the matrix product beside it.
+
+## A gradient step
+
+{table(steps)}
+
+## Against a plain single-seed implementation
+
+{table(peer)}
+
+The plain one takes {ratio:.2f} times as long per seed (from {spread[0]:.2f} to {spread[1]:.2f} over {measure.ROUNDS} rounds).
+
+## Battles
+
+{table(battles)}
+
+## A cell
+
+{table(cell)}
+"""
+
+
+def main():
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--cell-steps", type=int, default=100, help="gradient steps of the cell that is scaled up")
+    args = parser.parse_args()
+    text = report(args.profile, args.cell_steps)
+    with atomic(OUT) as part:
+        part.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
