@@ -166,6 +166,15 @@ def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
     assert short(final_table(quick)).to_string(index=False) in readme
 
 
+def test_the_readme_shows_the_committed_cards():
+    from omac import cards
+    from omac.config import load_params
+    from omac.results import markdown
+
+    names = [f"smax-{m}" for m in load_params()["grid"]["maps"]] + ["odis-3m"]
+    assert markdown(cards.overview(names)) in (ROOT / "README.md").read_text()
+
+
 def test_the_register_has_every_open_point_and_switches_that_exist():
     from dataclasses import fields
 
