@@ -3,11 +3,8 @@
 import numpy as np
 import torch
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
-from PIL import Image
 
-from omac import figures
 from omac.figures import COLOURS, _figure
-from omac.paths import atomic
 
 LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")  # Okabe-Ito
 BLUE, ORANGE, GREEN, PURPLE, RED = LINES
@@ -29,13 +26,6 @@ def expectile(x, tau, p=None):
         below = tau * (p * u.clamp(min=0)).sum(-1) > (1 - tau) * (p * (-u).clamp(min=0)).sum(-1)
         low, high = torch.where(below, m, low), torch.where(below, high, m)
     return m
-
-
-def save(figure, path):
-    """`figures.save`, then 256 colours: a third of the bytes, so that the notebook that shows five stays small."""
-    with Image.open(figures.save(figure, path)) as image, atomic(path) as part:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(part, format="PNG", optimize=True)
-    return path
 
 
 def factorization(title):
