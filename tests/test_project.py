@@ -166,6 +166,18 @@ def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
     assert short(final_table(quick)).to_string(index=False) in readme
 
 
+def test_the_readme_shows_the_committed_offline_results_of_real_data():
+    import pandas as pd
+
+    from omac.results import OFFLINE, arrival, markdown, offline
+
+    rows = pd.concat([pd.read_csv(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
+    readme, line = (ROOT / "README.md").read_text(), arrival(rows).iloc[0]
+    assert markdown(offline(rows)[["map", "level", "algorithm", "profile", *OFFLINE.values()]]) in readme
+    assert f"after {line['Q_tot reaches it at step']} steps" in readme and f"({line['Q_tot at the end']}, where" in readme
+    assert f"standard deviation is {line['std of exp(beta A)']}" in readme
+
+
 def test_the_readme_shows_the_committed_cards():
     from omac import cards
     from omac.config import load_params
