@@ -1,5 +1,8 @@
 """Small data sets and settings that many tests share; everything here is toy and needs no jax."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +27,20 @@ def toy():
 def small():
     """Settings small enough for a test."""
     return Hyper(hidden=16, cca_hidden=8, steps=40, eval_every=20, eval_episodes=4, final_episodes=8, batch_size=32)
+
+
+@pytest.fixture
+def forget_smac():
+    """No package `smac` that another test put on the path is remembered, before or after."""
+
+    def forget():
+        importlib.invalidate_caches()
+        for name in [m for m in sys.modules if m.split(".")[0] == "smac"]:
+            del sys.modules[name]
+
+    forget()
+    yield
+    forget()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """One contract for every simulator."""
 
 import importlib.util
-import sys
 
 import numpy as np
 import pytest
@@ -174,13 +173,11 @@ def test_an_unknown_map_or_environment_is_named(name):
         make(name, 1)
 
 
-def test_whoever_has_no_smac_or_the_wrong_one_is_told_which_to_install(tmp_path, monkeypatch):
+def test_whoever_has_no_smac_or_the_wrong_one_is_told_which_to_install(tmp_path, monkeypatch, forget_smac):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match="git repository"):
         require_smac()
     monkeypatch.undo()
-    for name in [m for m in sys.modules if m.split(".")[0] == "smac"]:
-        monkeypatch.delitem(sys.modules, name)
     (tmp_path / "smac").mkdir()
     (tmp_path / "smac" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)

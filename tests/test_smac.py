@@ -329,7 +329,7 @@ def test_an_unknown_map_or_setting_is_named():
         smac(MARINES, 1, speed=3)
 
 
-def test_make_finds_the_package_and_the_observation_by_the_name(tmp_path, monkeypatch):
+def test_make_finds_the_package_and_the_observation_by_the_name(tmp_path, monkeypatch, forget_smac):
     (tmp_path / "smac").mkdir()
     (tmp_path / "smac" / "__init__.py").write_text("")
     (tmp_path / "smac" / "env.py").write_text("from starcraft_double import Double as StarCraft2Env\n")
