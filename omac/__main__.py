@@ -27,7 +27,10 @@ def main(argv=None):
         sub.set_defaults(run=run)
 
     seed = (["--seeds"], {"type": int, "nargs": "+", "default": [0, 1], "help": "training seeds, one process each"})
-    steps = (["--battle-steps"], {"type": positive, "default": None, "help": "length of the training; default: the map's own, behaviour.MAPS"})
+    steps = (
+        ["--battle-steps"],
+        {"type": positive, "default": None, "help": "length of the training; default: the map's own, behaviour.MAPS"},
+    )
     command(
         "behaviour",
         behaviour,

@@ -174,7 +174,9 @@ def test_the_readme_shows_the_committed_offline_results_of_real_data():
     rows = pd.concat([pd.read_csv(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
     readme, line = (ROOT / "README.md").read_text(), arrival(rows).iloc[0]
     assert markdown(offline(rows)[["map", "level", "algorithm", "profile", *OFFLINE.values()]]) in readme
-    assert f"after {line['Q_tot reaches it at step']} steps" in readme and f"({line['Q_tot at the end']}, where" in readme
+    assert (
+        f"after {line['Q_tot reaches it at step']} steps" in readme and f"({line['Q_tot at the end']}, where" in readme
+    )
     assert f"standard deviation is {line['std of exp(beta A)']}" in readme
 
 
