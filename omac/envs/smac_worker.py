@@ -1,5 +1,6 @@
 """What runs in the process of one StarCraft II game: the package's environment and the care it needs."""
 
+import contextlib
 import importlib
 import os
 import signal
@@ -115,9 +116,9 @@ def work(pipe, factory, settings):
     """The process: answer ("ok", value) or (kind, one line) to each (method of Game, arguments) until the pipe closes."""
     if hasattr(os, "setsid"):
         os.setsid()  # a group with its StarCraft II, so that both can be ended, and no interrupt from the keyboard
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that `finally` is reached
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the game is closed
     game = Game(factory, settings)
-    try:
+    with contextlib.closing(game), contextlib.suppress(EOFError, OSError):  # the pipe closes: the parent is done, or gone
         while True:
             method, arguments = pipe.recv()
             try:
@@ -125,10 +126,6 @@ def work(pipe, factory, settings):
             except Exception as e:
                 answer = type(e).__name__, str(e) if isinstance(e, (Crash, Missing, Refused)) else _line(e)
             pipe.send(answer)
-    except (EOFError, OSError):
-        pass  # the parent is done, or gone
-    finally:
-        game.close()
 
 
 def _line(error):
