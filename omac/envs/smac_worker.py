@@ -118,7 +118,10 @@ def work(pipe, factory, settings):
         os.setsid()  # a group with its StarCraft II, so that both can be ended, and no interrupt from the keyboard
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the game is closed
     game = Game(factory, settings)
-    with contextlib.closing(game), contextlib.suppress(EOFError, OSError):  # the pipe closes: the parent is done, or gone
+    with (
+        contextlib.closing(game),
+        contextlib.suppress(EOFError, OSError),
+    ):  # the pipe closes: the parent is done, or gone
         while True:
             method, arguments = pipe.recv()
             try:
