@@ -18,7 +18,7 @@ test: setup           ## every test, then every notebook
 
 repro: setup          ## the study: resumes where it stopped, JOBS cells side by side
 	$(RUN) dvc repro pull subsample subset code
-	$(RUN) sh -c "dvc stage list --name-only | grep '^train@' | xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro -s"
+	$(RUN) sh -c "dvc stage list --name-only | grep -E '^(train|ablation)@' | xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro -s"
 	$(RUN) dvc repro
 
 bench: setup          ## speed, as ratios of one run: benchmarks/results.md

@@ -1,6 +1,7 @@
 """Networks on the seed axis: K independent copies of each network in one tensor, and the factorization of Eqs. 2-3."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -50,11 +51,38 @@ class MLP(nn.Module):
         return x.relu_() if self.last_relu else x
 
 
+class Rows(NamedTuple):
+    """Local observations o_i [K,B,n,O] with what is the same in many places kept once.
+
+    x f32 [K,R,O+n]: rows that differ, each observation beside the one-hot id of its agent; place i64 [K,B,n]: the row
+    of each agent. A dead unit sees zeros, so that one row for each agent stands for all its dead steps: a third of them
+    on SMAC's hard maps.
+    """
+
+    x: torch.Tensor
+    place: torch.Tensor
+
+    @property
+    def shape(self):
+        """(K, B, n, O), that of the dense observations."""
+        return torch.Size((*self.place.shape, self.x.shape[-1] - self.place.shape[2]))
+
+    def dense(self):
+        """o_i, f32 [K,B,n,O], as AgentMLP takes it too."""
+        return spread(self.x, self.place)[..., : -self.place.shape[2]]
+
+
+def spread(y, place):
+    """y [K,R,W] at rows place i64 [K,B,n] -> [K,B,n,W]."""
+    K, B, n = place.shape
+    return y.gather(1, place.view(K, B * n, 1).expand(-1, -1, y.shape[-1])).view(K, B, n, -1)
+
+
 class AgentMLP(nn.Module):
     """One network for all n agents, told apart by a one-hot id: V_i, Q_i, pi_i. A.1: three layers, ReLU.
 
-    x [K,B,n,O] -> [K,B,n,out]. The id's columns of the first layer are the bias `agent` [K,n,hidden]: the same
-    function as concatenating a one-hot, without the copy.
+    [K,B,n,O] or Rows -> [K,B,n,out]. The id's columns of the first layer are `agent` [K,n,hidden]: a bias for dense
+    observations, which saves the copy; rows of the layer's matrix for Rows, which hold the id.
     """
 
     def __init__(self, gens, n, inputs, hidden, outputs):
@@ -63,10 +91,13 @@ class AgentMLP(nn.Module):
         self.agent = _uniform(gens, (n, hidden), 1 / math.sqrt(inputs + n))
         self.rest = MLP(gens, hidden, (hidden, outputs))
 
-    def forward(self, x):
-        """x [K,B,n,O] -> [K,B,n,out]."""
-        K, B, n, _ = x.shape
-        h = self.first(x.reshape(K, B * n, -1)).view(K, B, n, -1)
+    def forward(self, o):
+        """o [K,B,n,O] or Rows -> [K,B,n,out]."""
+        if isinstance(o, Rows):
+            whole = torch.cat([self.first.weight, self.agent], 1)
+            return spread(self.rest(torch.baddbmm(self.first.bias, o.x, whole).relu_()), o.place)
+        K, B, n, _ = o.shape
+        h = self.first(o.reshape(K, B * n, -1)).view(K, B, n, -1)
         h = (h + self.agent[:, None]).relu_()
         return self.rest(h.view(K, B * n, -1)).view(K, B, n, -1)
 

@@ -5,19 +5,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from omac.networks import Rows
+
 
 class Batch(NamedTuple):
     """B transitions for each of K seeds.
 
-    o, o_next f32 [K,B,n,O]; s, s_next f32 [K,B,S]; a i64 [K,B,n]; avail bool [K,B,n,A] and alive f32 [K,B,n] at o;
+    o, o_next [K,B,n,O], as Rows; s, s_next f32 [K,B,S]; a i64 [K,B,n]; avail bool [K,B,n,A] and alive f32 [K,B,n] at o;
     r f32 [K,B], in units of return; done f32 [K,B], 1 where nothing follows; ret f32 [K,B], the discounted return
     that followed in the data, of the same reward. Of the next step: avail_next bool [K,B,n,A] at o_next; a_next i64
     [K,B,n], the data's next action where follows f32 [K,B] is 1, without meaning at an episode's last step. key: one
     whole number per seed, drawn anew at each step, for algorithms that need random numbers.
     """
 
-    o: torch.Tensor
-    o_next: torch.Tensor
+    o: Rows
+    o_next: Rows
     s: torch.Tensor
     s_next: torch.Tensor
     a: torch.Tensor
@@ -41,9 +43,14 @@ class Replay:
         if hyper.reward == "return_to_go":  # register 13: what OMIGA's released loader feeds the Bellman update
             r = data.to_go()
         done = data.terminated | (False if hyper.bootstrap_at_limit else data.truncated)
+        n, width = data.spec.n, data.spec.obs
+        o = np.zeros((len(data.obs) + 1, n, width + n), np.float32)  # the last: what a dead unit sees, one row an agent
+        o[:-1, :, :width] = data.obs
+        o[:, :, width:] = np.eye(n)
         put = {
-            "obs": data.obs,
-            "state": data.state,
+            "o": o.reshape(-1, width + n),
+            "seen": data.obs.any(-1),
+            "state": data.obs.reshape(len(data.obs), -1) if hyper.global_input == "joint_obs" else data.state,
             "avail": data.avail,
             "row": row,
             "a": data.action.astype(np.int64),
@@ -53,7 +60,7 @@ class Replay:
             "ret": data.to_go(hyper.gamma, r),
         }
         self.x = {k: torch.from_numpy(np.ascontiguousarray(v)).to(device) for k, v in put.items()}
-        self.batch_size, self.joint_obs, self.steps = hyper.batch_size, hyper.global_input == "joint_obs", len(r)
+        self.batch_size, self.n, self.steps = hyper.batch_size, n, len(r)
 
     def draw(self, seeds, step):
         """The Batch of `step` for `seeds`: uniform over all transitions, with replacement (register 2)."""
@@ -66,21 +73,32 @@ class Replay:
         x = self.x
         t = t.to(x["row"].device)
         row, last = x["row"][t], x["last"][t]
-        o, o_next, avail = x["obs"][row], x["obs"][row + 1], x["avail"][row]
-        s, s_next = (o.flatten(2), o_next.flatten(2)) if self.joint_obs else (x["state"][row], x["state"][row + 1])
+        avail = x["avail"][row]
         return Batch(
-            o,
-            o_next,
-            s,
-            s_next,
+            self._rows(row),
+            self._rows(row + 1),
+            x["state"][row],
+            x["state"][row + 1],
             x["a"][t],
             avail,
-            (avail.sum(-1) > 1).to(o.dtype),
+            (avail.sum(-1) > 1).float(),
             x["r"][t],
             x["done"][t],
             x["ret"][t],
             x["avail"][row + 1],
             x["a"][t + ~last],
-            (~last).to(o.dtype),
+            (~last).float(),
             key,
         )
+
+    def _rows(self, row):
+        """The observations at row i64 [K,B]: n rows for the dead, then those that something was seen in, seed by seed."""
+        x, n = self.x, self.n
+        agent = torch.arange(n, device=row.device)
+        nothing = len(x["o"]) - n + agent
+        seen = x["seen"][row]
+        place = torch.where(seen, seen.flatten(1).cumsum(1).view(seen.shape) + (n - 1), agent)
+        source = torch.where(seen, row[..., None] * n + agent, nothing)
+        rows = nothing[0].repeat(len(row), int(place.max()) + 1)  # seeds with fewer rows end in rows that no one reads
+        rows.scatter_(1, place.flatten(1), source.flatten(1))
+        return Rows(x["o"][rows], place)

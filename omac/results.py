@@ -28,9 +28,19 @@ NAMES = {"data": "data", "bc": "BC", "icq": "ICQ", "omar": "OMAR", "bcq": "BCQ-M
 
 
 def cells(params):
-    """File names of the cells of params.yaml's grid: <data set>-<algorithm>.csv."""
+    """File names of the cells of params.yaml's grid: <data set>-<algorithm>.csv, or <data set>-omac-<variant>.csv."""
     g = params["grid"]
-    return [f"smax-{m}-{level}-100-{a}.csv" for m in g["train_maps"] for level in g["levels"] for a in g["algorithms"]]
+    kinds = (
+        (g["train_maps"], g["levels"], g["algorithms"]),
+        (g["ablation_maps"], g["ablation_levels"], [f"omac-{v}" for v in g["ablations"]]),
+    )
+    return [
+        f"smax-{m}-{level}-100-{x}.csv"
+        for maps, levels, names in kinds
+        for m in maps
+        for level in levels
+        for x in names
+    ]
 
 
 def gather(folder, out=ROOT / "data" / "results.csv", names=None):

@@ -108,7 +108,7 @@ class Run:
             [{"params": p, "lr": hyper.lr_policy if g == "pi" else hyper.lr_value} for g, p in self.groups.items()],
             fused=True,
         )
-        self.sums, self.count = {}, 0
+        self.sums, self.peaks, self.count = {}, {}, 0
         online, target = [], []
         for a, b in alg.TARGETS:
             online += [dict(getattr(nets, a).named_parameters())[k] for k, _ in getattr(nets, b).named_parameters()]
@@ -134,6 +134,8 @@ class Run:
                 torch._foreach_lerp_(self.target, self.online, self.hyper.polyak)
         for name, x in {**found, **norms}.items():
             self.sums[name] = self.sums.get(name, 0) + x.detach().double()
+        for name, x in norms.items():
+            self.peaks[name] = torch.maximum(self.peaks.get(name, x), x)
         self.count += 1
 
     def _finite(self, step, found):
@@ -152,9 +154,10 @@ class Run:
         return self.alg.value_loss(self.nets, batch, self.hyper)[1]
 
     def means(self):
-        """Mean of each loss and gradient norm since the last call, {name: [K]}."""
+        """Mean of each loss and gradient norm since the last call, and each norm's largest value, {name: [K]}."""
         out = {k: (v / self.count).tolist() for k, v in self.sums.items()}
-        self.sums, self.count = {}, 0
+        out |= {f"{k}_max": v.tolist() for k, v in self.peaks.items()}
+        self.sums, self.peaks, self.count = {}, {}, 0
         return out
 
     @torch.no_grad()

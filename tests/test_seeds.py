@@ -10,6 +10,7 @@ from omac import training
 from omac.algorithms import REGISTRY
 from omac.checkpoint import fingerprint
 from omac.networks import AgentMLP, generators
+from omac.replay import Replay
 from omac.training import Diverged, clip_per_seed, train
 
 
@@ -150,14 +151,13 @@ def test_the_device_is_checked_by_name(toy, small):
 
 
 def test_seeds_differ_in_initialisation_and_batches(toy, small):
-    from omac.replay import Replay
-
     net = AgentMLP(generators([0, 1, 0]), 2, 3, 8, 2)
     assert torch.equal(net.first.weight[0], net.first.weight[2]) and not torch.equal(
         net.first.weight[0], net.first.weight[1]
     )
     batch = Replay(toy, small).draw([0, 1, 0], 3)
-    assert torch.equal(batch.o[0], batch.o[2]) and not torch.equal(batch.o[0], batch.o[1])
+    o = batch.o.dense()
+    assert torch.equal(o[0], o[2]) and not torch.equal(o[0], o[1])
 
 
 def test_the_agent_id_as_a_bias_equals_a_concatenated_one_hot():
@@ -166,3 +166,23 @@ def test_the_agent_id_as_a_bias_equals_a_concatenated_one_hot():
     weight = torch.cat([net.first.weight, net.agent], 1)[0]
     h = (torch.cat([x, torch.eye(3).expand(1, 7, 3, 3)], -1) @ weight + net.first.bias[0, 0]).relu()
     torch.testing.assert_close(net(x), net.rest(h.view(1, 21, -1)).view(1, 7, 3, 2))
+
+
+def test_rows_kept_once_give_what_dense_observations_give(toy, small):
+    """A third of the agents sees nothing: outputs and gradients of Rows and of dense observations agree to rounding."""
+    alive = np.random.default_rng(0).random(toy.obs.shape[:2]) > 1 / 3
+    data = replace(toy, obs=toy.obs * alive[..., None])
+    batch = Replay(data, small).draw([0, 1, 2], 0)
+    row = data.rows()[1][np.random.default_rng([1, 0]).integers(len(data.reward), size=small.batch_size)]
+    np.testing.assert_array_equal(batch.o.dense()[1].numpy(), data.obs[row])
+    np.testing.assert_array_equal(batch.o_next.dense()[1].numpy(), data.obs[row + 1])
+    assert batch.o.shape == batch.o.dense().shape == (3, small.batch_size, 2, 6)
+    assert batch.o.x.shape[1] < 0.85 * small.batch_size * 2  # what saves the time
+    net, seen = AgentMLP(generators([0, 1, 2]), 2, 6, 16, 3), []
+    for o in (batch.o.dense(), batch.o):
+        net.zero_grad()
+        y = net(o)
+        (y.sin() * batch.r[..., None, None]).sum().backward()
+        seen.append([y, *(p.grad.clone() for p in net.parameters())])
+    for dense, compact in zip(*seen, strict=True):
+        torch.testing.assert_close(compact, dense, rtol=1e-4, atol=1e-6)
