@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 
 from omac import losses
 from omac.algorithms import bc, omac
 from omac.config import Hyper
+from omac.envs.toy import LENGTH, optimum
 from omac.networks import Factorization, generators
 from omac.policy import log_pi, log_probs
 from omac.replay import Replay
-from omac.training import Run
+from omac.training import Run, train
 
 
 def nets_and_batch(toy, hyper, seeds=(0, 1), module=omac):
@@ -79,13 +81,14 @@ def test_eq3_weights_are_never_negative_and_w_q_sees_every_agents_action(credit)
     assert torch.equal(moved[1], w_q) == (credit == "tied")  # w_q_1 depends on a_3 unless tied
 
 
-@pytest.mark.parametrize(("credit", "reaches"), [("coupled", True), ("independent", False)])
+@pytest.mark.parametrize(("credit", "reaches"), [("coupled", True), ("independent", False), ("tied", True)])
 def test_eq3_gradient_of_w_q_reaches_f_v1_exactly_when_coupled(credit, reaches):
+    """Through h_v alone when coupled; a tied w_q is w_v, and reaches f_v2 too."""
     mix = Factorization(generators([0]), 3, 7, 4, 8, credit)
     mix(torch.randn(1, 16, 7), torch.randint(4, (1, 16, 3)))[1].sum().backward()
     g = [p.grad for p in mix.f_v1.parameters()]
     assert (all(x is not None and x.abs().max() > 0 for x in g)) is reaches
-    assert all(p.grad is None for p in mix.f_v2.parameters())
+    assert all((p.grad is None) == (credit != "tied") for p in mix.f_v2.parameters())
 
 
 def test_without_cvf_eq2_collapses_to_linear_mixing(toy, small):
@@ -142,6 +145,25 @@ def test_lemma2_and_theorem1_the_expectile_rises_with_tau_to_the_in_sample_maxim
     assert values == sorted(values) and values[-1] <= 1 + 1e-3 and values[-1] > 0.98 and abs(values[0] - 0.1) < 1e-2
 
 
+def test_theorem1_on_the_toy_v_tot_rises_with_tau_to_the_in_support_optimum_and_never_passes_it(toy):
+    """Eqs. 9-12 for the whole learned system: random walks hold every action, so that the optimum is in their support."""
+    hyper = Hyper(hidden=32, cca_hidden=16, steps=2000, eval_every=2000, gamma=0.9, polyak=0.05)
+    first = toy.start[:-1] + np.arange(len(toy))
+    best = optimum(toy.obs[first][:, :, : LENGTH + 1].argmax(-1), hyper.gamma)
+    local, whole = [], []
+    for tau in (0.5, 0.7, 0.9, 0.98):
+        trained = train(toy, "omac", replace(hyper, tau=tau), [0], progress=False)
+        batch = Replay(toy, hyper).at(torch.from_numpy(toy.start[:-1])[None])
+        with torch.no_grad():
+            v, *_, v_tot, _ = omac.factorize(trained.nets, batch, hyper)
+        local.append(v.mean().item())
+        whole.append(v_tot.mean().item())
+        assert (v_tot[0].numpy() - best).max() < 0.5  # of at most 20: the error of regression
+    assert whole == sorted(whole) and local == sorted(local)  # Lemma 2
+    assert abs(whole[0] - batch.ret.mean().item()) < 1  # the mean of random walks
+    assert abs(whole[-1] - best.mean()) < 0.6 < best.mean() - whole[1]
+
+
 def test_eq6_on_a_hand_made_batch_with_an_end_and_a_time_limit(toy):
     r, v_next, q = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[10.0, 10.0, 10.0]]), torch.tensor([[0.0, 0.0, 0.0]])
     done = torch.tensor([[0.0, 1.0, 0.0]])  # on the way, the end, and a time limit that bootstraps
@@ -179,6 +201,31 @@ def test_eq8_is_cloning_at_beta_zero_and_falls_as_good_actions_grow_likelier(toy
             p -= 0.1 * p.grad
     gain = (log_pi(nets.pi, batch, small) - before) * (adv > 1)
     assert gain.sum() > 0
+
+
+def test_eq7_its_optimum_is_the_policy_that_eq8_learns(draw):
+    """pi* ~ pi_beta exp(beta A): Eq. 8 fits it to samples of pi_beta, and nothing as close to pi_beta has more advantage."""
+    data, adv, beta = draw(0, 5).softmax(-1), draw(1, 5), 0.7
+    logits = torch.zeros(1, 1, 1, 5, dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([logits], 0.02)
+    for _ in range(3000):  # every action as often as pi_beta takes it
+        adam.zero_grad()
+        log_p = logits.log_softmax(-1)[0, :, 0]
+        losses.awr_loss((data * losses.awr_weight(adv, beta, 100.0))[None, None], log_p[None], None).sum().backward()
+        adam.step()
+    learned = logits.detach().softmax(-1).flatten()
+    closed = data * (beta * adv).exp()
+    torch.testing.assert_close(learned, closed / closed.sum(), rtol=1e-4, atol=1e-5)
+
+    def kl(p):
+        return (p * np.log(np.maximum(p, 1e-12) / data.numpy())).sum()
+
+    within = {"type": "ineq", "fun": lambda p: kl(learned.numpy()) - kl(p)}
+    whole = {"type": "eq", "fun": lambda p: p.sum() - 1}
+    found = minimize(
+        lambda p: -(p * adv.numpy()).sum(), np.full(5, 0.2), bounds=[(1e-9, 1)] * 5, constraints=[within, whole]
+    )
+    assert found.success and np.allclose(found.x, learned.numpy(), atol=2e-3)
 
 
 def test_eq8_by_hand_and_its_weight_is_clipped():
@@ -226,9 +273,7 @@ def test_policies_and_log_probabilities_run_over_available_actions(toy, small):
 def test_values_meet_the_optimum_of_the_toy():
     """Trained on data that holds the optimal walk, V_tot of a start approaches the best discounted return, and OMAC walks it."""
     from omac.envs import make
-    from omac.envs.toy import LENGTH, optimum
     from omac.evaluation import Stack, battle_seeds, evaluate, rollout
-    from omac.training import train
 
     battle = make("toy:line", 100)
     about = {"policies": ["mostly right"], "level": "x", "source": "toy", "seed": 0, "versions": {}, "reward_scale": 20}
