@@ -10,7 +10,7 @@ import torch
 from reference import Reference
 from torch.utils.flop_counter import FlopCounterMode
 
-from omac import algorithms
+from omac import algorithms, datasets, levels
 from omac.config import load_params, settings
 from omac.evaluation import battle_seeds, evaluate
 from omac.paths import ROOT
@@ -117,6 +117,53 @@ def battles(env, sizes, policy_states, net):
             }
         )
     return rows
+
+
+def plain_cell(env, data, hyper, step, whole, net, policy_states):
+    """(d) Seconds of one seed's cell as such code runs it: a process of its own, 32 battles at every evaluation, 320 at its end.
+
+    step: seconds of a gradient step of the reference; whole: the phases of our cell, whose start-up, data and compiling
+    it shares. Battles are fought by the same simulator, one policy at a time.
+    """
+
+    def battles(count):
+        seeds = battle_seeds(9, count, shape=(1, count))
+        evaluate(env, net, policy_states, seeds)
+        return seconds(lambda: evaluate(env, net, policy_states, seeds))
+
+    shared = sum(row["seconds"] for row in whole if row["phase"] in ("start-up (imports)", "data", "compiling"))
+    fights = hyper.steps // hyper.eval_every * battles(hyper.eval_episodes) + battles(hyper.final_episodes)
+    return shared + step * hyper.steps + fights
+
+
+def projection(params, profile):
+    """Seconds of a cell by map and algorithm, from a few gradient steps on that map's medium data and its battles.
+
+    A row per map: evaluation, and each algorithm's whole cell.
+    """
+    rows = []
+    for map_name in params["grid"]["maps"]:
+        data = datasets.load(f"smax-{map_name}-medium-100")
+        hyper, seeds = settings(params, profile, map_name, "medium")
+        net, states, _ = levels.load("smax", map_name, "good")
+        fought = battle_seeds(9, 320, shape=(1, 320))
+        evaluate(f"smax:{map_name}", net, states[-1:], fought)
+        rate = 320 / seconds(lambda e=f"smax:{map_name}", n=net, x=states[-1:], f=fought: evaluate(e, n, x, f))
+        battles = len(seeds) * (hyper.steps // hyper.eval_every * hyper.eval_episodes + hyper.final_episodes)
+        row = {"map": map_name, "evaluation": battles / rate}
+        for name in algorithms.REGISTRY:
+            work, _ = stepper(data, name, hyper, seeds)
+            step = np.median(in_turn([work], 2)) / STEPS
+            row[name] = step * hyper.steps + row["evaluation"]
+        rows.append(row)
+    return rows
+
+
+def hours(rows, cores=2):
+    """Hours of the whole grid on `cores`: three levels of each map with every algorithm; 6h_vs_8z's two subsets too, and five ablations."""
+    cells = {row["map"]: sum(row[name] for name in algorithms.REGISTRY) for row in rows}
+    omac = next(row["omac"] for row in rows if row["map"] == "6h_vs_8z")
+    return (3 * sum(cells.values()) + 6 * cells["6h_vs_8z"] + 5 * omac) / cores / 3600
 
 
 def phases(dataset, algorithm, profile, steps):

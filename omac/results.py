@@ -24,6 +24,7 @@ OFFLINE = {
     "held_return_followed": "return that followed",
     "held_q_correlation": "correlation",
 }
+VARIANTS = {"wo_cvf": "w/o CVF", "wo_cca": "w/o CCA", "tau_05": "tau 0.5", "tau_08": "tau 0.8", "maxq": "CVF-maxQ"}
 NAMES = {"data": "data", "bc": "BC", "icq": "ICQ", "omar": "OMAR", "bcq": "BCQ-MA", "cql": "CQL-MA", "omac": "OMAC"}
 
 
@@ -109,7 +110,13 @@ def final_table(rows):
             x["profile"],
         )
     )
-    return pd.DataFrame([{**x, "algorithm": NAMES.get(x["algorithm"], x["algorithm"])} for x in lines])
+    return pd.DataFrame([{**x, "algorithm": label(x["algorithm"], x["variant"])} for x in lines])
+
+
+def label(algorithm, variant=""):
+    """What tables and figures call an algorithm, and a variant of it: "OMAC", "OMAC, w/o CVF"."""
+    name = NAMES.get(algorithm, algorithm)
+    return name if variant in ("", "default") else f"{name}, {VARIANTS.get(variant, variant)}"
 
 
 def _spread(x):
