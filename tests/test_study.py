@@ -98,6 +98,7 @@ def test_a_cell_of_each_baseline_has_scores_held_out_numbers_and_figures(cell, a
         "norm_q",
     ):
         assert fought[name].notna().all()
+    assert (fought.norm_q_max >= fought.norm_q).all() and (fought.norm_q_max > fought.norm_q).any()
     line = results.arrival(rows).iloc[0]
     assert line["algorithm"] == results.NAMES[algorithm]
     assert (line["std of exp(beta A)"] == "") == ("weight_std" not in rows)  # only ICQ weighs
