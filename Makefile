@@ -16,9 +16,9 @@ test: setup           ## every test, then every notebook
 	$(RUN) pytest
 	$(RUN) pytest --nbval notebooks/
 
-repro: setup          ## the study: resumes where it stopped, JOBS cells side by side
+repro: setup          ## the study: resumes where it stopped, JOBS cells side by side; DASK=local or a scheduler's address: on Dask
 	$(RUN) dvc repro pull subsample subset code
-	$(RUN) sh -c "dvc stage list --name-only | grep -E '^(train|ablation)@' | xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro -s"
+	$(RUN) OMAC_PROGRESS=1 python -m omac study --jobs $(JOBS) $(if $(DASK),--dask $(DASK))
 	$(RUN) dvc repro
 
 bench: setup          ## speed, as ratios of one run: benchmarks/results.md

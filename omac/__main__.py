@@ -69,6 +69,20 @@ def main(argv=None):
         (["out"], {"type": Path}),
         (["files"], {"nargs": "+"}),
     )
+    command(
+        "study",
+        study,
+        "run the cells of dvc.yaml that are left; goes on where it stopped",
+        (
+            ["names"],
+            {"nargs": "*", "help": "items, stages or patterns, such as ablation or 'train@*-bc'; default: all cells"},
+        ),
+        (["--jobs"], {"type": positive, "default": 2, "help": "cells side by side on this machine; default: 2"}),
+        (
+            ["--dask"],
+            {"metavar": "ADDRESS", "help": "a Dask scheduler's address, or local: JOBS workers on this machine"},
+        ),
+    )
     command("results", results, "gather the cells' rows into data/results.csv")
     command("table", table, "print the final scores of a results file", (["file"], {"type": Path}))
     args = parser.parse_args(argv)
@@ -162,6 +176,12 @@ def code(args):
     from omac.code import export
 
     export(args.out, args.files)
+
+
+def study(args):
+    from omac.conduct import run
+
+    return run(args.names, args.jobs, args.dask)
 
 
 def results(args):

@@ -1,0 +1,150 @@
+"""The cells of the study side by side, each run by DVC in a process of its own, and what became of them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from omac.paths import BUILD, ROOT, shown
+from omac.pipeline import DVC, cells, choose, last_words, left
+from omac.progress import bar
+
+ENV = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "OMAC_PROGRESS": "0"}  # of a cell, as in the Makefile
+PAUSE = 0.5  # seconds between two looks at the cells under way
+PATIENCE = 15  # seconds that an interrupted cell has to end by itself
+
+
+def log_of(item):
+    """build/logs/<item>.log; its folder is there."""
+    path = BUILD / "logs" / f"{item}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def local(jobs):
+    """Yield (start, most, width): start(item, cell) has DVC run a cell and returns a poll, which gives None while it
+    runs, then (seconds or None, error or 0); at most `most` are to be under way, width() are side by side. Leaving ends them.
+    """
+    env = {**os.environ, **ENV, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    children = []
+
+    def start(item, cell):
+        began, log = time.monotonic(), log_of(item)
+        with open(log, "w") as out:
+            child = subprocess.Popen([*DVC, "repro", "-s", item], cwd=ROOT, env=env, stdout=out, stderr=out)
+        children.append(child)
+
+        def poll():
+            if child.poll() is None:
+                return None
+            return time.monotonic() - began, child.returncode and last_words(log.read_text(errors="replace"))
+
+        return poll
+
+    try:
+        yield start, jobs, lambda: jobs
+    finally:
+        _end(children)
+
+
+def _end(children):
+    """End what the children run and wait for them: DVC then ends by itself, never while it writes dvc.lock."""
+    deadline = time.monotonic() + PATIENCE
+    while alive := [c for c in children if c.poll() is None]:
+        late = time.monotonic() > deadline
+        for child in alive:
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(child.pid)
+                for p in process.children(recursive=True) + [process] * late:
+                    p.kill() if late else p.terminate()
+        time.sleep(PAUSE)
+
+
+def spell(seconds):
+    """A duration in words: 45 s, 21 min, 3 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def conduct(todo, start, most, width, progress):
+    """Start all cells of `todo`, at most `most` under way, and say of each how it ended. Returns {item: error} of the failed.
+
+    The time to expect: the mean of the finished cells' seconds, times the cells left, over the number side by side.
+    """
+    waiting, running, took, failed, ends = list(todo), {}, [], {}, None
+    while waiting or running:
+        while waiting and len(running) < most:
+            item = waiting.pop(0)
+            running[item] = start(item, todo[item])
+        time.sleep(PAUSE)
+        for item, (seconds, error) in [(i, end) for i, poll in running.items() if (end := poll()) is not None]:
+            del running[item]
+            if error:
+                failed[item] = error
+            else:
+                took.append(seconds)
+                progress.update()
+            remain = len(waiting) + len(running)
+            ends = time.monotonic() + sum(took) / len(took) * remain / max(1, width()) if took else None
+            line = f"{'FAILED' if error else 'done':6}  {item}" + (f"  {spell(seconds)}" if seconds else "")
+            progress.write(f"{line}  ({len(todo) - remain} of {len(todo)}; {_hope(remain, ends)})")
+            sys.stdout.flush()
+        progress.set_postfix_str(_hope(len(waiting) + len(running), ends))
+    return failed
+
+
+def _hope(remain, ends):
+    """How many cells are left and, once one has finished, for how long."""
+    return f"{remain} left" + (f", about {spell(max(0, ends - time.monotonic()))}" if ends and remain else "")
+
+
+@contextmanager
+def _terminable():
+    """Take SIGTERM, and SIGHUP unless nohup has silenced it, as Ctrl-C: nothing is left running."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    asked = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
+    for s in asked:
+        signal.signal(s, interrupt)
+    try:
+        yield
+    finally:
+        for s in asked:
+            signal.signal(s, signal.SIG_DFL)
+
+
+def run(names=(), jobs=2, dask=None):
+    """Run the cells left of those that `names` mean, `jobs` side by side, or on Dask: "local" or a scheduler's address.
+
+    Prints a line a cell and a summary that names the failed ones. Returns the exit code: 0, 1 if a cell failed, 130 if
+    interrupted. Raises ValueError for an unknown name or address, RuntimeError or OSError when DVC or Dask cannot begin.
+    """
+    if dask:
+        from omac.cluster import cluster
+    try:
+        known = choose(cells(), names)
+        todo = left(known)
+        print(f"{len(known)} cells: {len(known) - len(todo)} up to date, {len(todo)} to run", flush=True)
+        with _terminable(), cluster(dask, jobs) if dask and todo else local(jobs) as (start, most, width):
+            progress = bar("cells", len(known), "cell", len(known) - len(todo))
+            progress.bar_format = "{n_fmt} of {total_fmt} cells {bar} {elapsed}{postfix}"
+            with progress:
+                failed = conduct(todo, start, most, width, progress)
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on, a cell that was under way from its last checkpoint")
+        return 130
+    for item, error in failed.items():
+        print(f"failed: {item}: {error}\n        all of it: {shown(log_of(item))}")
+    if failed:
+        print(f"{len(failed)} of {len(todo)} cells failed; the same command runs them again")
+    return 1 if failed else 0

@@ -1,0 +1,199 @@
+"""The study's runner: which cells are left, failures, interruption, and Dask; on small pipelines of their own."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import yaml
+from dvc.repo import Repo
+
+import omac
+from omac import conduct, datasets, pipeline, results, sources, study
+from omac.config import load_params
+from omac.progress import bar
+
+FAKE = """
+import sys, time, pathlib
+name = sys.argv[-1].removesuffix(".csv")
+if pathlib.Path(f"{name}.breaks").exists():
+    raise ValueError(f"{name} is broken")
+while pathlib.Path("wait").exists():
+    pathlib.Path("waits").touch()
+    time.sleep(0.1)
+pathlib.Path(sys.argv[-1]).write_text(name)
+"""
+
+
+def checkout(folder, command, names, deps=()):
+    """A DVC project in `folder` with a cell for each of `names`, and one stage that is none."""
+    Repo.init(str(folder), no_scm=True).close()
+    cell = {"cmd": command, "deps": list(deps), "outs": [{"${item}.csv": {"cache": False}}]}
+    code = {"cmd": f"echo {pipeline.TEMPLATE} > code", "outs": ["code"]}
+    stages = {"code": code, "train": {"foreach": names, "do": cell}}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """A project of three cells that only write their names."""
+    checkout(tmp_path, f"python cell.py {pipeline.TEMPLATE} -p out ${{item}}.csv", ["a", "b", "c"])
+    (tmp_path / "cell.py").write_text(FAKE)
+    for module in (conduct, pipeline):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(conduct, "BUILD", tmp_path / "build")
+    return tmp_path
+
+
+def test_a_failed_cell_is_named_and_stops_no_other_and_the_next_run_does_only_what_is_left(fake, capsys):
+    (fake / "b.breaks").touch()
+    assert conduct.run(jobs=2) == 1
+    said = capsys.readouterr().out
+    assert "3 cells: 0 up to date, 3 to run" in said and "3 of 3; 0 left" in said
+    assert (
+        "failed: train@b: ValueError: b is broken" in said and "train@b.log" in said and "1 of 3 cells failed" in said
+    )
+    assert "Traceback" in (fake / "build" / "logs" / "train@b.log").read_text()
+    assert (fake / "a.csv").read_text() == "a" and (fake / "c.csv").read_text() == "c" and not (fake / "b.csv").exists()
+    (fake / "b.breaks").unlink()
+    (fake / "a.breaks").touch()  # would fail, were it run again
+    assert conduct.run() == 0 and (fake / "b.csv").read_text() == "b"
+    assert "3 cells: 2 up to date, 1 to run" in capsys.readouterr().out
+    assert list(pipeline.left(pipeline.cells())) == []
+
+
+def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, capsys):
+    (fake / "wait").touch()
+    under_way = []
+
+    def ask():
+        while not (fake / "waits").exists():
+            time.sleep(0.1)
+        under_way.extend(psutil.Process().children(recursive=True))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=ask, daemon=True).start()
+    assert conduct.run(["train@a"], jobs=1) == 130
+    assert "interrupted: the same command goes on" in capsys.readouterr().out
+    assert len(under_way) >= 2 and not any(p.is_running() for p in under_way) and not (fake / "a.csv").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_theirs(monkeypatch, capsys):
+    monkeypatch.setattr(conduct, "PAUSE", 0)
+    under_way, most = set(), []
+
+    def start(item, cell):
+        under_way.add(item)
+        most.append(len(under_way))
+        ends = iter([None, (600, "broke" if item == "b" else 0)])
+
+        def poll():
+            end = next(ends)
+            if end:
+                under_way.remove(item)
+            return end
+
+        return poll
+
+    progress = bar(None, 6, "cell", 1)
+    assert conduct.conduct(dict.fromkeys("abcde"), start, 2, lambda: 2, progress) == {"b": "broke"}
+    said = capsys.readouterr().out.splitlines()
+    assert max(most) == 2 and len(most) == len(said) == 5
+    assert said[0] == "done    a  10 min  (1 of 5; 4 left, about 20 min)" and said[1].startswith("FAILED  b  10 min")
+    assert said[4].endswith("(5 of 5; 0 left)")
+
+
+def test_the_cells_of_the_pipeline_are_the_ones_that_the_tables_are_made_of():
+    known = pipeline.cells()
+    assert sorted(Path(cell["out"]).name for cell in known.values()) == sorted(results.cells(load_params()))
+    assert all({"dataset", "algorithm", "profile", "out"} <= set(cell) for cell in known.values())
+
+
+def test_names_mean_items_stages_or_patterns_and_an_unknown_one_is_named():
+    known = dict.fromkeys(["train@m-good-bc", "train@m-poor-omac", "ablation@m-maxq"], {})
+    assert list(pipeline.choose(known, [])) == list(known)
+    assert list(pipeline.choose(known, ["ablation", "train@*-bc"])) == ["train@m-good-bc", "ablation@m-maxq"]
+    with pytest.raises(ValueError, match="no cell of dvc.yaml is called 'train@m-god-bc'.*train@m-good-bc"):
+        pipeline.choose(known, ["train@m-god-bc"])
+
+
+def test_the_reason_of_a_failure_is_the_exception_and_else_what_dvc_says():
+    dvcs = "ERROR: failed to reproduce 'train@a': failed to run: false, exited with 1"
+    assert pipeline.last_words(f"Running stage 'train@a':\n> false\n{dvcs}\n") == dvcs
+    assert pipeline.last_words(f"> x\nTraceback\nDiverged: L_pi is nan\n\n{dvcs}") == "Diverged: L_pi is nan"
+    assert [conduct.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]
+
+
+@pytest.fixture
+def small(toy, tmp_path):
+    """(params, data folder) of a small data set of the toy, in a project of its own."""
+    params = load_params()
+    params["data"] = {"pull_episodes": 300, "sample_episodes": 200, "held_out_episodes": 100, "seed": 0}
+    params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16, "data": params["data"]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    folder = tmp_path / "data" / "tiny"
+    toy.save(sources.raw_path("toy", "line", "random", folder / "raw"))
+    for part in ("100", "held"):
+        datasets.draw_sample(f"toy-line-random-{part}", params, folder)
+    return params, folder
+
+
+def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(small, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    told = "-p dataset toy-line-random-100 -p algorithm ${item} -p profile tiny -p out ${item}.csv"
+    files = [f"data/tiny/episodes/toy-line-random-{part}.h5" for part in ("100", "held")]
+    checkout(tmp_path, f"papermill {pipeline.TEMPLATE} {told}", ["omac", "bc", "omax"], files)
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(omac.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+    }
+    words = [sys.executable, "-m", "omac", "study", "--dask", "local"]
+    run = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    said = run.stdout + run.stderr
+    assert run.returncode == 1 and "failed: train@omax: ValueError: unknown algorithm 'omax'" in said, said
+    monkeypatch.setattr(study, "BUILD", tmp_path / "serial")
+    for name in ("omac", "bc"):
+        study.run_cell("toy-line-random-100", name, "default", "tiny", tmp_path / "s", "auto", *small, progress=False)
+        assert (tmp_path / f"{name}.csv").read_bytes() == (tmp_path / "s").read_bytes()
+        recorded = yaml.safe_load((tmp_path / "dvc.lock").read_text())["stages"][f"train@{name}"]["outs"][0]["md5"]
+        assert recorded == hashlib.md5((tmp_path / "s").read_bytes()).hexdigest()
+
+
+def test_a_worker_with_other_code_other_data_or_several_threads_refuses(small, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    from omac import cluster
+
+    params, folder = small
+    cell = {"dataset": "toy-line-random-100", "algorithm": "bc", "profile": "tiny", "out": "bc.csv"}
+    monkeypatch.setattr(cluster, "home", lambda profile: (params, folder))
+    data, _ = cluster.data_of(cell)
+
+    def refuses(reason, threads=1, data=data, ours=cluster.package()):  # noqa: B008
+        monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(state=SimpleNamespace(nthreads=threads)))
+        with pytest.raises(ValueError, match=reason):
+            cluster.work(cell, params, data, ours)
+
+    refuses("start it with --nthreads 1", threads=2)
+    refuses("other code or libraries", ours="another")
+    refuses("toy-line-random-100 is another file", data=dict.fromkeys(data, "0"))
+    datasets.episodes_path("toy-line-random-held", folder).unlink()
+    with pytest.raises(ValueError, match="toy-line-random-held.h5 is not here"):
+        cluster.data_of(cell)
+
+
+def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monkeypatch):
+    from omac.cluster import cluster
+
+    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"), cluster("locl", 2):
+        pass
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(RuntimeError, match=r"pip install '.\[dask\]'"), cluster("local", 2):
+        pass
