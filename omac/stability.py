@@ -6,7 +6,7 @@ import pandas as pd
 from omac.results import label
 
 LARGEST = 20.0  # no episode returns more, on SMAC's scale: a mean of Q_tot beyond it stands for nothing
-GROWTH = 10.0  # a loss so many times its first value has run away
+GROWTH = 100.0  # a loss is a square, and values rise about tenfold between the first snapshot and the last
 CELL = ["map", "level", "ratio", "algorithm", "variant", "profile"]
 
 

@@ -17,9 +17,8 @@ LABEL = {**LABELS, **VARIANTS, "default": "OMAC"}  # of a line: an algorithm, or
 COLOUR = dict(zip(VARIANTS, ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"), strict=True)) | COLOURS
 MARKER = dict(zip(("omac", "icq", "omar", "bcq", "cql", "bc", *VARIANTS), "os^vDXs^vDX", strict=True))
 TEXT = {"fontsize": 8, "color": "#666666"}
+DENSITY = {"fill": True, "levels": 8, "gridsize": 60}
 DISTRIBUTIONS = {"data": "the data's action", "greedy": "the policy's greedy action", "uniform": "any available action"}
-
-
 HEADS = (
     "$L_Q$ (return²)",
     "mean $Q_{tot}$; dashed: return that followed",
@@ -88,7 +87,7 @@ def curves(rows, panels, columns, title):
         data = part.loc[part["kind"] == "data", "return_mean"]
         ax.axhline(data.mean(), color=COLOURS["data"], ls="--", lw=1, label="data set's mean")
         if panel.title in lacks:
-            ax.set_xlabel(f"not run yet: {', '.join(lacks[panel.title])}", **{**TEXT, "fontsize": 7})
+            ax.set_xlabel(f"not yet: {', '.join(lacks[panel.title])}", **{**TEXT, "fontsize": 6.5})
     figure.supylabel("return (0-20)", fontsize=9)
     return _finish(figure, axes, title)
 
@@ -105,17 +104,19 @@ def losses(rows, title):
     groups = list(evals.groupby(["map", "level", "ratio", "ablation"], sort=False))
     figure, axes = _grid([1.6] * len(groups), 4, 9.6)
     for ax, head in zip(axes[0], HEADS, strict=True):
-        ax.set_title(head, fontsize=9)
+        ax.set_title(head, fontsize=8.5)
     for line, ((name, level, ratio, ablation), part) in zip(axes, groups, strict=True):
         for x, group in part.groupby("line", sort=False):
             for ax, column in zip(line, ("L_Q", "q_tot", "norm", "w_q"), strict=True):
-                _line(ax, group, column, x, "range", marker="")
+                _line(ax, group, column, x, "range", marker="", ls="--" if ablation else "-")
             _line(line[3], group, "w_v", x, None, marker="", ls=":", label="_")
         if "return_followed" in part and part["return_followed"].notna().any():
             line[1].axhline(part["return_followed"].mean(), color=COLOURS["data"], ls="--", lw=1)
         for ax in (line[0], line[2]):
             ax.set_yscale("log")
-            ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
+            ax.yaxis.set(
+                major_locator=LogLocator(subs=(1, 2, 3, 5)), minor_locator=NullLocator(), major_formatter="{x:g}"
+            )
         for ax in line:
             if not ax.lines:
                 _empty(ax, "not logged")
@@ -131,14 +132,16 @@ def weights(pairs, title):
     """
     variants = [x for x in ("default", "wo_cca") if x in set(pairs["variant"])]
     columns = [x for x in DISTRIBUTIONS if x in pairs]
+    means = pairs.groupby(["variant", "seed"])[["w_v", *columns]].transform("mean")
+    relative = pairs[["w_v", *columns]] / means
+    high = relative.quantile(0.995).max()
     figure, axes = _grid([2.3] * len(variants), len(columns), 7.2)
     for line, variant in zip(axes, variants, strict=True):
         part = pairs[pairs["variant"] == variant]
-        scaled = part[["w_v", *columns]] / part.groupby("seed")[["w_v", *columns]].transform("mean")
+        scaled = relative.loc[part.index]
         colour = COLOUR["omac" if variant == "default" else variant]
-        high = scaled.quantile(0.995).max()
         for ax, column in zip(line, columns, strict=True):
-            sns.kdeplot(scaled, x="w_v", y=column, ax=ax, fill=True, levels=8, color=colour, clip=(0, high))
+            sns.kdeplot(scaled, x="w_v", y=column, ax=ax, color=colour, clip=(0, high), **DENSITY)
             r = [g["w_v"].corr(g[column]) for _, g in part.groupby("seed")]
             ax.set_title(f"{LABEL[variant]}: r = {np.mean(r):.2f} ± {np.std(r):.2f}", fontsize=9)
             ax.set(xlim=(0, high), ylim=(0, high), xlabel="", ylabel="")

@@ -120,8 +120,12 @@ def test_tied_weights_correlate_perfectly_and_scales_of_seeds_do_not_count():
     found = weights.correlations(table).set_index(["a_i", "seed"])
     assert set(found.index.get_level_values("a_i")) == {"data", "uniform"}  # those that are there
     for seed in ("0", "1", "scaled"):
-        assert found.loc[("data", seed), ["pearson", "spearman", "agent"]].tolist() == pytest.approx([1, 1, 1], abs=1e-3)
-        assert found.loc[("uniform", seed), ["pearson", "spearman", "agent"]].tolist() == pytest.approx([-1, -1, -1], abs=1e-3)
+        assert found.loc[("data", seed), ["pearson", "spearman", "agent"]].tolist() == pytest.approx(
+            [1, 1, 1], abs=1e-3
+        )
+        assert found.loc[("uniform", seed), ["pearson", "spearman", "agent"]].tolist() == pytest.approx(
+            [-1, -1, -1], abs=1e-3
+        )
     assert found.loc[("data", "pooled"), "pearson"] < 0.9
     agents = table.assign(data=table["agent"] + rng.random(80), w_v=table["agent"] + rng.random(80))
     found = weights.correlations(agents).set_index(["a_i", "seed"]).loc[("data", "pooled")]
@@ -174,7 +178,7 @@ def test_curves_draw_the_mean_and_the_data_sets_and_say_what_is_not_run_yet():
     assert omac.get_xydata().tolist() == [[1, 10.5], [2, 11.5], [3, 12.5]] and data.get_ydata()[0] == 7.5
     band = first.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == 10 and band[:, 1].max() == 13  # one standard deviation of two seeds a point apart
-    assert first.get_xlabel() == "not run yet: ICQ" and second.texts[0].get_text() == "not run yet"
+    assert first.get_xlabel() == "not yet: ICQ" and second.texts[0].get_text() == "not run yet"
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["OMAC", "BC", "data set's mean"]
     assert study_figures.about(rows) == "SMAX, 32 battles a point, 2 seeds"
 
