@@ -84,6 +84,12 @@ def main(argv=None):
         ),
     )
     command("results", results, "gather the cells' rows into data/results.csv")
+    command(
+        "weights",
+        weights,
+        "sample the credit weights of finished networks, for Figure 4; trains them first where they are missing",
+        (["dataset"], {"help": "<source>-<map>-<level>-<ratio>"}),
+    )
     command("table", table, "print the final scores of a results file", (["file"], {"type": Path}))
     args = parser.parse_args(argv)
     try:
@@ -199,6 +205,17 @@ def results(args):
     )
     rows = pd.read_csv(path)
     print(markdown(final_table(rows)[HEADLINE]), markdown(difference(rows)), markdown(arrival(rows)), sep="\n\n")
+
+
+def weights(args):
+    from omac import weights
+    from omac.config import load_params
+    from omac.paths import shown
+
+    params = load_params()
+    table = weights.sample(args.dataset, params["profile"], params)
+    each = " and ".join(map(str, sorted(set(table.groupby("variant").size()))))
+    print(f"{shown(weights.write(table, weights.path(args.dataset)))}: {each} pairs of each variant")
 
 
 def table(args):

@@ -1,0 +1,199 @@
+"""Figures of the study, drawn from data/results.csv and data/weights: learning curves, losses, credit weights."""
+
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from omac import figures
+from omac.figures import COLOURS, LABELS, STYLE
+from omac.paths import FIGURES, atomic
+from omac.results import VARIANTS
+
+LABEL = {**LABELS, **VARIANTS, "default": "OMAC"}  # of a line: an algorithm, or an ablation of OMAC
+COLOUR = dict(zip(VARIANTS, ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"), strict=True)) | COLOURS
+MARKER = dict(zip(("omac", "icq", "omar", "bcq", "cql", "bc", *VARIANTS), "os^vDXs^vDX", strict=True))
+TEXT = {"fontsize": 8, "color": "#666666"}
+DENSITY = {"fill": True, "levels": 8, "gridsize": 60}
+DISTRIBUTIONS = {"data": "the data's action", "greedy": "the policy's greedy action", "uniform": "any available action"}
+HEADS = (
+    "$L_Q$ (return²)",
+    "mean $Q_{tot}$; dashed: return that followed",
+    "largest gradient norm",
+    "mean $w_q$; dotted: $w_v$",
+)
+
+
+class Panel(NamedTuple):
+    """One panel of learning curves: its title, its data set and the lines, keys of LABEL, that belong in it."""
+
+    title: str
+    map: str
+    level: str
+    ratio: int
+    lines: list
+
+
+def prepare(rows, env="smax", profile="laptop"):
+    """The rows of one environment and profile with `line`: the algorithm's name or, of an ablation, the variant's.
+
+    A data set's own row is kept whatever its profile: it is the same for all.
+    """
+    variant = rows["variant"].fillna("").replace("default", "")
+    rows = rows.assign(line=variant.where(variant != "", rows["algorithm"]))
+    return rows[(rows["env"] == env) & ((rows["profile"] == profile) | (rows["kind"] == "data"))]
+
+
+def of_panel(rows, panel):
+    """The rows of a Panel's data set."""
+    return rows[(rows["map"] == panel.map) & (rows["level"] == panel.level) & (rows["ratio"] == panel.ratio)]
+
+
+def absent(rows, panels):
+    """{title: [labels of the lines that have no rows yet]} of Panels that are not complete."""
+    missing = {p.title: [LABEL[x] for x in p.lines if x not in set(of_panel(rows, p)["line"])] for p in panels}
+    return {title: labels for title, labels in missing.items() if labels}
+
+
+def about(rows):
+    """How the points were made, in words for a title: environment, battles a point, seeds."""
+    evals = rows[rows["kind"] == "eval"]
+    seeds = evals.groupby(["map", "level", "ratio", "line"])["seed"].nunique()
+    battles = "/".join(str(int(x)) for x in sorted(evals["episodes"].unique()))
+    return f"{'/'.join(sorted(evals['env'].unique())).upper()}, {battles} battles a point, {'-'.join(map(str, sorted({seeds.min(), seeds.max()})))} seeds"
+
+
+def curves(rows, panels, columns, title):
+    """Figures 2, 3 and 5: mean return over gradient steps, a Panel each; band: one std over seeds, ddof 0.
+
+    rows: prepared rows of kind eval and data (step, seed, return_mean on the 0-20 scale); dashed: the data set's mean
+    return. A panel says what it lacks.
+    """
+    lacks = absent(rows, panels)
+    empty = [p.title in lacks and len(lacks[p.title]) == len(p.lines) for p in panels]
+    heights = [0.5 if all(empty[i : i + columns]) else 1.7 for i in range(0, len(panels), columns)]
+    figure, axes = _grid(heights, columns, 7.2)
+    for ax, panel, nothing in zip(axes.flat, panels, empty, strict=True):
+        part = of_panel(rows, panel)
+        for name in panel.lines:
+            _line(ax, part[(part["kind"] == "eval") & (part["line"] == name)], "return_mean", name, "std")
+        ax.set_title(panel.title, fontsize=9)
+        if nothing:
+            _empty(ax, "not run yet")
+            continue
+        data = part.loc[part["kind"] == "data", "return_mean"]
+        ax.axhline(data.mean(), color=COLOURS["data"], ls="--", lw=1, label="data set's mean")
+        if panel.title in lacks:
+            ax.set_xlabel(f"not yet: {', '.join(lacks[panel.title])}", **{**TEXT, "fontsize": 6.5})
+    figure.supylabel("return (0-20)", fontsize=9)
+    return _finish(figure, axes, title)
+
+
+def losses(rows, title):
+    """Does any cell diverge? L_Q, Q_tot, the largest gradient norm before clipping, w_q and w_v over gradient steps.
+
+    rows: prepared rows of kind eval. A row of panels for each data set, one more for the ablations on it; line: mean
+    over seeds, band: from the lowest seed to the highest. Dashed: the mean discounted return that followed in the data.
+    """
+    evals = rows[rows["kind"] == "eval"]
+    norms = evals[[c for c in evals if c.startswith("norm_") and c.endswith("_max")]].max(axis=1)
+    evals = evals.assign(norm=norms, ablation=evals["line"] != evals["algorithm"])
+    groups = list(evals.groupby(["map", "level", "ratio", "ablation"], sort=False))
+    figure, axes = _grid([1.6] * len(groups), 4, 9.6)
+    for ax, head in zip(axes[0], HEADS, strict=True):
+        ax.set_title(head, fontsize=8.5)
+    for line, ((name, level, ratio, ablation), part) in zip(axes, groups, strict=True):
+        for x, group in part.groupby("line", sort=False):
+            for ax, column in zip(line, ("L_Q", "q_tot", "norm", "w_q"), strict=True):
+                _line(ax, group, column, x, "range", marker="", ls="--" if ablation else "-")
+            _line(line[3], group, "w_v", x, None, marker="", ls=":", label="_")
+        if "return_followed" in part and part["return_followed"].notna().any():
+            line[1].axhline(part["return_followed"].mean(), color=COLOURS["data"], ls="--", lw=1)
+        for ax in (line[0], line[2]):
+            ax.set_yscale("log")
+            ax.yaxis.set(
+                major_locator=LogLocator(subs=(1, 2, 3, 5)), minor_locator=NullLocator(), major_formatter="{x:g}"
+            )
+        for ax in line:
+            if not ax.lines:
+                _empty(ax, "not logged")
+        line[0].set_ylabel(f"{name}\n{level}, {ratio} %" + ("\nablations" if ablation else ""), fontsize=8)
+    return _finish(figure, axes, title)
+
+
+def weights(pairs, title):
+    """Figure 4: density of w_v_i(o) and the mean of w_q_i(o, a) over a_i; a row for each variant, a column for each choice of a_i.
+
+    pairs: rows of `weights.sample` (variant, seed, w_v and a column for each distribution). Each seed's weights are
+    divided by their mean, so that seeds of different scale lie on one another: 1 is the seed's mean.
+    """
+    variants = [x for x in ("default", "wo_cca") if x in set(pairs["variant"])]
+    columns = [x for x in DISTRIBUTIONS if x in pairs]
+    means = pairs.groupby(["variant", "seed"])[["w_v", *columns]].transform("mean")
+    relative = pairs[["w_v", *columns]] / means
+    high = relative.quantile(0.99).max()
+    figure, axes = _grid([2.3] * len(variants), len(columns), 7.2)
+    for line, variant in zip(axes, variants, strict=True):
+        part = pairs[pairs["variant"] == variant]
+        scaled = relative.loc[part.index]
+        colour = COLOUR["omac" if variant == "default" else variant]
+        for ax, column in zip(line, columns, strict=True):
+            sns.kdeplot(scaled, x="w_v", y=column, ax=ax, color=colour, clip=(0, high), **DENSITY)
+            r = [g["w_v"].corr(g[column]) for _, g in part.groupby("seed")]
+            ax.set_title(f"{LABEL[variant]}: r = {np.mean(r):.2f} ± {np.std(r):.2f}", fontsize=9)
+            ax.set(xlim=(0, high), ylim=(0, high), xlabel="", ylabel="")
+    for ax, column in zip(axes[-1], columns, strict=True):
+        ax.set_xlabel(f"$a_i$: {DISTRIBUTIONS[column]}", fontsize=8)
+    figure.supxlabel("$w^v_i(o)$ / mean of the seed", fontsize=9)
+    figure.supylabel("$E_{a_i}[w^q_i(o, a)]$ / mean of the seed", fontsize=9)
+    states = pairs.groupby(["variant", "seed"]).size()
+    figure.suptitle(f"{title}, {states.max()} held-out states for each of {pairs['seed'].nunique()} seeds", fontsize=9)
+    return figure
+
+
+def save(figure, name):
+    """Write figures/<name>.png and .svg, the same bytes every time. Returns the path of the PNG."""
+    with mpl.rc_context(STYLE), atomic(FIGURES / f"{name}.svg") as part:
+        figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
+    return figures.save(figure, FIGURES / f"{name}.png")
+
+
+def _grid(heights, columns, width):
+    """A figure of rows of panels, `heights` and `width` in inches, and its axes [rows, columns]."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, sum(heights) + 0.9), layout="constrained")
+        return figure, figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+
+
+def _line(ax, group, column, name, band, **style):
+    """Mean over seeds of a column over steps, in thousands, with a band ("std", "range" or None); nothing of no numbers."""
+    if column not in group or group[column].isna().all():
+        return
+    by_step = group.groupby("step")[column]
+    mean, std = by_step.mean(), by_step.std(ddof=0)
+    x = mean.index.to_numpy(float) / 1000
+    style = {"label": LABEL[name], "marker": MARKER[name], "ms": 3, "lw": 1.2, "zorder": 2 + (name == "omac"), **style}
+    ax.plot(x, mean, color=COLOUR[name], **style)
+    low, high = (mean - std, mean + std) if band == "std" else (by_step.min(), by_step.max())
+    if band:
+        ax.fill_between(x, low, high, color=COLOUR[name], alpha=0.15, lw=0)
+
+
+def _empty(ax, words):
+    ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, **TEXT)
+    ax.set(xticks=[], yticks=[])
+
+
+def _finish(figure, axes, title):
+    """Above all panels the title and one legend; below them the axis that they share."""
+    found = {label: h for ax in axes.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    style = {"ncols": 7, "fontsize": 8, "title_fontsize": 9, "frameon": False}
+    figure.legend(found.values(), found, title=title, loc="outside upper center", **style)
+    figure.supxlabel("gradient steps (thousands)", fontsize=9)
+    for ax in axes.flat:
+        if ax.lines:
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return figure

@@ -1,0 +1,210 @@
+"""What the notebooks on curves and parts show: the verdict on divergence, the credit weights' pairs, the panels of the figures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from omac import algorithms, study_figures, weights
+from omac.__main__ import main
+from omac.config import load_params
+from omac.networks import generators
+from omac.paths import ROOT
+from omac.replay import Replay
+from omac.stability import GROWTH, LARGEST, stability, why
+from omac.study_figures import Panel, absent, curves, losses, prepare
+
+
+def cell(algorithm="omac", variant="default", level="medium", seeds=2, **columns):
+    """Rows of one cell: three snapshots of each seed; columns {name: values at the snapshots}."""
+    return pd.DataFrame(
+        {
+            **{"env": "smax", "map": "6h_vs_8z", "level": level, "ratio": 100, "profile": "laptop", "kind": "eval"},
+            **{"algorithm": algorithm, "variant": variant, "seed": seed, "step": step, "episodes": 32},
+            **{"return_mean": 10.0 + seed + i, "L_pi": 1.0, **{name: x[i] for name, x in columns.items()}},
+        }
+        for seed in range(seeds)
+        for i, step in enumerate((1000, 2000, 3000))
+    )
+
+
+STEADY = {"L_Q": [0.5, 0.2, 0.4], "q_tot": [2.0, 5.0, 8.0], "w_v": [1.0, 1.0, 2.0], "norm_q_max": [3.0, 70.0, 5.0]}
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({}, []),
+        ({"L_Q": [0.5, 0.2, 0.5 * GROWTH]}, []),
+        ({"L_Q": [0.5, 0.2, 0.5 * GROWTH + 0.1]}, ["L_Q"]),
+        ({"L_CQL": [-0.5, -0.2, 0.4]}, []),
+        ({"q_tot": [2.0, LARGEST, 8.0]}, []),
+        ({"q_tot": [2.0, LARGEST + 0.1, 8.0]}, ["q_tot"]),
+        ({"q_tot": [2.0, -LARGEST - 0.1, 8.0]}, ["q_tot"]),
+        ({"w_v": [1.0, np.nan, 2.0]}, ["w_v"]),
+        ({"norm_q_max": [3.0, np.inf, 5.0], "L_V": [1e-3, 1, 1]}, ["norm_q_max", "L_V"]),
+        ({"w_q": [np.nan] * 3}, []),
+    ],
+)
+def test_a_seed_has_diverged_by_the_stated_rule_and_no_other(change, wrong):
+    assert why(cell(seeds=1, **{**STEADY, **change})) == wrong
+
+
+def test_the_table_counts_the_seeds_that_diverged_and_finds_the_largest_numbers():
+    bad = cell(**STEADY)
+    bad.loc[(bad["seed"] == 1) & (bad["step"] == 3000), ["q_tot", "w_v"]] = [30.0, 9.0]
+    table = stability(pd.concat([bad, cell("bc"), cell(variant="wo_cvf", **STEADY)])).set_index("algorithm")
+    assert table["diverged?"].to_dict() == {"OMAC": "1 of 2: q_tot", "BC": "no", "OMAC, w/o CVF": "no"}
+    assert table.loc["OMAC", ["largest norm", "largest w_v", "largest w_q"]].tolist() == ["70", "9", ""]
+    assert table.loc["OMAC", ["loss", "first", "last", "Q_tot"]].tolist() == ["L_Q", "0.5", "0.4", "19"]
+    assert table.loc["BC", ["loss", "largest norm", "Q_tot"]].tolist() == ["L_pi", "", ""]
+
+
+def test_the_rule_finds_the_committed_run_whose_values_ran_away_and_leaves_cloning_alone():
+    rows = pd.concat([pd.read_csv(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
+    verdict = stability(rows).set_index("algorithm")["diverged?"]
+    assert "q_tot" in verdict["OMAC"] and verdict["BC"] == "no"
+
+
+@pytest.fixture
+def nets(toy, small):
+    return algorithms.get("omac").build(toy.spec, small, generators([0, 1]))
+
+
+def test_the_mean_of_w_q_over_an_agents_own_action_in_plain_loops(nets, toy, small):
+    """Eq. 3 by hand, in NumPy, action by action, the other agent's action as in the data."""
+    batch = Replay(toy, small).at(torch.arange(0, 60).expand(2, -1))
+    w_v, found = weights.credit(nets, batch)
+    p = {name: x.double().detach().numpy() for name, x in nets.mix.named_parameters()}
+    logits = nets.pi(batch.o).detach().numpy()
+
+    def hidden(name, k, x):
+        for layer in (0, 1):
+            x = np.maximum(x @ p[f"{name}.layers.{layer}.weight"][k] + p[f"{name}.layers.{layer}.bias"][k, 0], 0)
+        return x
+
+    for k, b in ((0, 0), (0, 17), (1, 31), (1, 59)):
+        s, a, avail = batch.s[k, b].double().numpy(), batch.a[k, b].numpy(), batch.avail[k, b].numpy()
+        h_v = hidden("f_v1", k, s)
+        assert np.allclose(w_v[k, b], abs(h_v @ p["f_v2.weight"][k] + p["f_v2.bias"][k, 0]), atol=1e-5)
+        for i in range(toy.spec.n):
+            by_action = {}
+            for own in np.flatnonzero(avail[i]):
+                joint = [own if j == i else a[j] for j in range(toy.spec.n)]
+                h = np.concatenate([h_v, hidden("f_q1", k, np.concatenate([s, np.eye(3)[joint].ravel()]))])
+                by_action[own] = abs(h @ p["f_q2.weight"][k] + p["f_q2.bias"][k, 0])[i]
+            greedy = max(by_action, key=lambda own: logits[k, b, i, own])
+            expected = {"data": by_action[a[i]], "greedy": by_action[greedy], "uniform": np.mean([*by_action.values()])}
+            assert {name: x[k, b, i].item() for name, x in found.items()} == pytest.approx(expected, abs=1e-5)
+
+
+def test_pairs_are_the_same_every_time_of_agents_with_a_choice_and_one_of_each_transition(nets, toy, small):
+    table = weights.pairs(nets, toy, small, [0, 1], 50)
+    pd.testing.assert_frame_equal(table, weights.pairs(nets, toy, small, [0, 1], 50))
+    first, second = (group.reset_index(drop=True) for _, group in table.groupby("seed"))
+    assert len(first) == 50 and (first["agent"] == second["agent"]).all() and set(first["agent"]) == {0, 1}
+    alive = toy.avail[toy.rows()[1]].sum(-1) > 1
+    some = np.flatnonzero(alive.any(1))
+    t = some[np.linspace(0, len(some) - 1, 50).astype(int)]
+    assert alive[t, first["agent"]].all() and not alive[t].all()
+    w_v, found = weights.credit(nets, Replay(toy, small).at(torch.from_numpy(t).expand(2, -1)))
+    for name, x in {"w_v": w_v, **found}.items():
+        assert np.array_equal(second[name], x[1, np.arange(50), second["agent"]].detach())
+
+
+def test_tied_weights_correlate_perfectly_and_scales_of_seeds_do_not_count():
+    rng = np.random.default_rng(0)
+    w = rng.random(40)
+    table = pd.DataFrame({"variant": "default", "agent": np.tile([0, 1], 40), "seed": np.repeat([0, 1], 40)})
+    table = table.assign(w_v=np.tile(w, 2), data=np.concatenate([w, 5 * w]), uniform=np.tile(1 - w, 2))
+    found = weights.correlations(table).set_index(["a_i", "seed"])
+    assert set(found.index.get_level_values("a_i")) == {"data", "uniform"}  # those that are there
+    for seed in ("0", "1", "scaled"):
+        assert found.loc[("data", seed), ["pearson", "spearman", "agent"]].tolist() == pytest.approx(
+            [1, 1, 1], abs=1e-3
+        )
+        assert found.loc[("uniform", seed), ["pearson", "spearman", "agent"]].tolist() == pytest.approx(
+            [-1, -1, -1], abs=1e-3
+        )
+    assert found.loc[("data", "pooled"), "pearson"] < 0.9
+    agents = table.assign(data=table["agent"] + rng.random(80), w_v=table["agent"] + rng.random(80))
+    found = weights.correlations(agents).set_index(["a_i", "seed"]).loc[("data", "pooled")]
+    assert found["pearson"] > 0.6 and abs(found["agent"]) < 0.4  # agents that differ in both are not coupling
+
+
+def test_weights_of_a_cell_are_sampled_from_its_checkpoint_or_trained_again_and_written_alike(
+    toy, tmp_path, monkeypatch, capsys
+):
+    params = {**load_params(), "profile": "tiny"}
+    params["profiles"] = {"tiny": {"hidden": 8, "cca_hidden": 8, "steps": 20, "eval_every": 20, "seeds": [0, 1]}}
+    monkeypatch.setattr(weights, "BUILD", tmp_path)
+    monkeypatch.setattr(weights, "load", lambda *_: toy)
+    monkeypatch.setattr("omac.config.load_params", lambda: params)
+    first = weights.sample("smax-6h_vs_8z-medium-100", "tiny", params)
+    kept = sorted((tmp_path / "checkpoints").iterdir())
+    assert [f.name for f in kept] == [f"smax-6h_vs_8z-medium-100-omac-{v}-tiny.pt" for v in ("default", "wo_cca")]
+    before = [f.stat().st_mtime_ns for f in kept]
+    monkeypatch.setattr(weights, "path", lambda dataset: tmp_path / f"{dataset}.csv")
+    assert main(["weights", "smax-6h_vs_8z-medium-100"]) == 0
+    assert [f.stat().st_mtime_ns for f in kept] == before  # not trained again
+    assert "1200 pairs of each variant" in capsys.readouterr().out
+    kept[0].unlink()
+    again = weights.write(weights.sample("smax-6h_vs_8z-medium-100", "tiny", params), tmp_path / "again.csv")
+    written = weights.write(first, tmp_path / "first.csv")
+    assert written.read_bytes() == again.read_bytes() == (tmp_path / "smax-6h_vs_8z-medium-100.csv").read_bytes()
+    assert not first["data"].equals(first["greedy"]) and first.groupby("variant")["w_v"].mean().nunique() == 2
+
+
+DATA = pd.DataFrame({"env": ["smax"], "map": "6h_vs_8z", "level": "medium", "ratio": 100, "algorithm": "data"})
+DATA = DATA.assign(variant="", profile="paper", kind="data", return_mean=7.5)
+PANELS = [
+    Panel("first", "6h_vs_8z", "medium", 100, ["omac", "bc", "icq"]),
+    Panel("second", "6h_vs_8z", "poor", 100, ["omac", "bc"]),
+]
+
+
+def study():
+    rows = pd.concat([cell(**STEADY), cell("bc"), cell(variant="maxq", **STEADY), DATA])
+    return prepare(pd.concat([rows, cell("icq").assign(profile="quick"), cell("icq").assign(env="smac")]))
+
+
+def test_curves_draw_the_mean_and_the_data_sets_and_say_what_is_not_run_yet():
+    rows = study()
+    assert set(rows["line"]) == {"omac", "bc", "maxq", "data"}  # no other profile, no other environment
+    assert absent(rows, PANELS) == {"first": ["ICQ"], "second": ["OMAC", "BC"]}
+    figure = curves(rows, PANELS, 2, "title")
+    first, second = figure.axes
+    omac, bc, data = first.lines
+    assert omac.get_xydata().tolist() == [[1, 10.5], [2, 11.5], [3, 12.5]] and data.get_ydata()[0] == 7.5
+    band = first.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == 10 and band[:, 1].max() == 13  # one standard deviation of two seeds a point apart
+    assert first.get_xlabel() == "not yet: ICQ" and second.texts[0].get_text() == "not run yet"
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["OMAC", "BC", "data set's mean"]
+    assert study_figures.about(rows) == "SMAX, 32 battles a point, 2 seeds"
+
+
+def test_losses_have_a_row_for_each_data_set_and_one_for_its_ablations_and_say_what_was_not_logged():
+    axes = np.array(losses(study().drop(columns="norm_q_max"), "title").axes).reshape(2, 4)
+    assert [len(ax.lines) for ax in axes[0]] == [1, 1, 0, 1] and "ablations" in axes[1, 0].get_ylabel()
+    assert axes[0, 2].texts[0].get_text() == "not logged"
+    axes = np.array(losses(study(), "title").axes).reshape(2, 4)
+    assert axes[0, 2].lines[0].get_ydata().tolist() == [3, 70, 5]
+
+
+def test_the_density_plot_has_a_panel_for_each_variant_and_distribution_and_gives_each_ones_correlation():
+    rng = np.random.default_rng(1)
+    w = rng.random(60) + 0.5
+    table = pd.DataFrame({"variant": np.repeat(["default", "wo_cca"], 60), "seed": np.tile([0, 1], 60)})
+    table = table.assign(w_v=np.tile(w, 2), data=np.concatenate([2 * w, rng.random(60)]), greedy=np.tile(-w + 2, 2))
+    figure = study_figures.weights(table, "title")
+    titles = [ax.get_title() for ax in figure.axes]
+    assert len(titles) == 4 and titles[0] == "OMAC: r = 1.00 ± 0.00" and titles[3] == "w/o CCA: r = -1.00 ± 0.00"
+
+
+def test_a_figure_is_written_twice_with_the_same_bytes_and_without_a_date(tmp_path, monkeypatch):
+    monkeypatch.setattr(study_figures, "FIGURES", tmp_path)
+    written = []
+    for name in ("a", "b"):
+        png = study_figures.save(curves(study(), PANELS, 2, "title"), name)
+        written.append((png.read_bytes(), png.with_suffix(".svg").read_bytes()))
+    assert written[0] == written[1] and b"<dc:date>" not in written[0][1]
