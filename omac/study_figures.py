@@ -61,6 +61,8 @@ def absent(rows, panels):
 def about(rows):
     """How the points were made, in words for a title: environment, battles a point, seeds."""
     evals = rows[rows["kind"] == "eval"]
+    if evals.empty:
+        return "not run yet"
     seeds = evals.groupby(["map", "level", "ratio", "line"])["seed"].nunique()
     battles = "/".join(str(int(x)) for x in sorted(evals["episodes"].unique()))
     return f"{'/'.join(sorted(evals['env'].unique())).upper()}, {battles} battles a point, {'-'.join(map(str, sorted({seeds.min(), seeds.max()})))} seeds"
@@ -130,7 +132,7 @@ def weights(pairs, title):
     pairs: rows of `weights.sample` (variant, seed, w_v and a column for each distribution). Each seed's weights are
     divided by their mean, so that seeds of different scale lie on one another: 1 is the seed's mean.
     """
-    variants = [x for x in ("default", "wo_cca") if x in set(pairs["variant"])]
+    variants = list(dict.fromkeys(pairs["variant"]))
     columns = [x for x in DISTRIBUTIONS if x in pairs]
     means = pairs.groupby(["variant", "seed"])[["w_v", *columns]].transform("mean")
     relative = pairs[["w_v", *columns]] / means
@@ -138,10 +140,9 @@ def weights(pairs, title):
     figure, axes = _grid([2.3] * len(variants), len(columns), 7.2)
     for line, variant in zip(axes, variants, strict=True):
         part = pairs[pairs["variant"] == variant]
-        scaled = relative.loc[part.index]
         colour = COLOUR["omac" if variant == "default" else variant]
         for ax, column in zip(line, columns, strict=True):
-            sns.kdeplot(scaled, x="w_v", y=column, ax=ax, color=colour, clip=(0, high), **DENSITY)
+            sns.kdeplot(relative.loc[part.index], x="w_v", y=column, ax=ax, color=colour, clip=(0, high), **DENSITY)
             r = [g["w_v"].corr(g[column]) for _, g in part.groupby("seed")]
             ax.set_title(f"{LABEL[variant]}: r = {np.mean(r):.2f} ± {np.std(r):.2f}", fontsize=9)
             ax.set(xlim=(0, high), ylim=(0, high), xlabel="", ylabel="")

@@ -181,6 +181,9 @@ def test_curves_draw_the_mean_and_the_data_sets_and_say_what_is_not_run_yet():
     assert first.get_xlabel() == "not yet: ICQ" and second.texts[0].get_text() == "not run yet"
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["OMAC", "BC", "data set's mean"]
     assert study_figures.about(rows) == "SMAX, 32 battles a point, 2 seeds"
+    assert study_figures.about(DATA) == "not run yet"
+    nothing = curves(rows[rows["line"] == "data"], PANELS, 2, "title").axes
+    assert [ax.texts[0].get_text() for ax in nothing] == ["not run yet"] * 2
 
 
 def test_losses_have_a_row_for_each_data_set_and_one_for_its_ablations_and_say_what_was_not_logged():
