@@ -75,9 +75,8 @@ def spell(seconds):
 
 
 def conduct(todo, start, most, width, progress):
-    """Start all cells of `todo`, at most `most` under way, and say of each how it ended. Returns {item: error} of the failed.
-
-    The time to expect: the mean of the finished cells' seconds, times the cells left, over the number side by side.
+    """Start all cells of `todo`, at most `most` under way, and say how each ended. Returns {item: error} of the failed.
+    The time to expect: the mean of the finished cells' seconds, times the cells left, over those side by side.
     """
     waiting, running, took, failed, ends = list(todo), {}, [], {}, None
     while waiting or running:
@@ -93,7 +92,8 @@ def conduct(todo, start, most, width, progress):
                 took.append(seconds)
                 progress.update()
             remain = len(waiting) + len(running)
-            ends = time.monotonic() + sum(took) / len(took) * remain / max(1, width()) if took else None
+            rounds = remain / max(1, min(remain, width()))
+            ends = time.monotonic() + sum(took) / len(took) * rounds if took else None
             line = f"{'FAILED' if error else 'done':6}  {item}" + (f"  {spell(seconds)}" if seconds else "")
             progress.write(f"{line}  ({len(todo) - remain} of {len(todo)}; {_hope(remain, ends)})")
             sys.stdout.flush()
@@ -144,7 +144,7 @@ def run(names=(), jobs=2, dask=None):
         print("\ninterrupted: the same command goes on, a cell that was under way from its last checkpoint")
         return 130
     for item, error in failed.items():
-        print(f"failed: {item}: {error}\n        all of it: {shown(log_of(item))}")
+        print(f"failed: {item}: {error}\n        {shown(log_of(item))}")
     if failed:
         print(f"{len(failed)} of {len(todo)} cells failed; the same command runs them again")
     return 1 if failed else 0

@@ -55,5 +55,5 @@ def dvc(*words):
 def last_words(output):
     """The last line that is not DVC's own, where a traceback says what went wrong; DVC's last where there is no other."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    own = [line for line in lines if not line.startswith((">", "Running stage ", "ERROR: failed to reproduce"))]
+    own = [line for line in lines if not line.startswith((">", "WARNING: ", "Running stage ", "ERROR: failed to rep"))]
     return (own or lines or ["it said nothing"])[-1]

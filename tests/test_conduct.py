@@ -108,7 +108,7 @@ def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_t
     said = capsys.readouterr().out.splitlines()
     assert max(most) == 2 and len(most) == len(said) == 5
     assert said[0] == "done    a  10 min  (1 of 5; 4 left, about 20 min)" and said[1].startswith("FAILED  b  10 min")
-    assert said[4].endswith("(5 of 5; 0 left)")
+    assert said[3].endswith("(4 of 5; 1 left, about 10 min)") and said[4].endswith("(5 of 5; 0 left)")
 
 
 def test_the_cells_of_the_pipeline_are_the_ones_that_the_tables_are_made_of():
@@ -127,7 +127,7 @@ def test_names_mean_items_stages_or_patterns_and_an_unknown_one_is_named():
 
 def test_the_reason_of_a_failure_is_the_exception_and_else_what_dvc_says():
     dvcs = "ERROR: failed to reproduce 'train@a': failed to run: false, exited with 1"
-    assert pipeline.last_words(f"Running stage 'train@a':\n> false\n{dvcs}\n") == dvcs
+    assert pipeline.last_words(f"WARNING: killed\nRunning stage 'train@a':\n> false\n{dvcs}\n") == dvcs
     assert pipeline.last_words(f"> x\nTraceback\nDiverged: L_pi is nan\n\n{dvcs}") == "Diverged: L_pi is nan"
     assert [conduct.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]
 
