@@ -65,7 +65,7 @@ def test_mask_dead_leaves_agents_with_a_single_action_out_of_eqs_5_and_8(setup, 
     hyper = replace(small, mask_dead=True)
     adv = omac.value_loss(nets, batch, hyper)[1]
     spoiled = batch._replace(
-        a=torch.where(batch.alive.bool(), batch.a, 0), o=batch.o + 100 * (1 - batch.alive[..., None])
+        a=torch.where(batch.alive.bool(), batch.a, 0), o=batch.o.dense() + 100 * (1 - batch.alive[..., None])
     )
 
     def l_v(batch, hyper):
