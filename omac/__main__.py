@@ -195,7 +195,7 @@ def results(args):
 
     from omac.config import load_params
     from omac.paths import ROOT, shown
-    from omac.results import HEADLINE, arrival, cells, difference, final_table, gather, markdown
+    from omac.results import HEADLINE, arrival, cells, difference, final_table, gather, markdown, weighing
 
     names = cells(load_params())
     path, absent = gather(ROOT / "data" / "results", names=names)
@@ -204,7 +204,8 @@ def results(args):
         + "".join(f"\n  not yet run: {name}" for name in absent)
     )
     rows = pd.read_csv(path)
-    print(markdown(final_table(rows)[HEADLINE]), markdown(difference(rows)), markdown(arrival(rows)), sep="\n\n")
+    tables = (final_table(rows)[HEADLINE], difference(rows), weighing(rows), arrival(rows))
+    print(*map(markdown, tables), sep="\n\n")
 
 
 def weights(args):

@@ -186,6 +186,31 @@ def arrival(rows):
     )
 
 
+def weighing(rows):
+    """One line per cell whose policy is cloning by weights, ablations too: how far do the weights leave 1, and what is won?
+
+    Of the last snapshot: the spread of the weights (exp(beta A) of Eq. 8; ICQ's softmax), the scale of w_q and the
+    log-likelihood (nats) of held-out actions; return and win rate of the last policy. Mean ± std over seeds, the most
+    spread first.
+    """
+    if "weight_std" not in rows:
+        return pd.DataFrame()
+    rows = rows.assign(variant=rows["variant"].fillna(""))
+    last = rows[(rows["kind"] == "final") & rows["weight_std"].notna() & rows["held_log_likelihood"].notna()]
+    columns = {
+        "weight_std": "std of the weights",
+        "w_q": "w_q",
+        "held_log_likelihood": "log-likelihood",
+        "return_mean": "return",
+    }
+    lines = []
+    for values, group in last.groupby(["map", "level", "algorithm", "variant", "profile"], sort=False):
+        found = {name: _spread(group[c]) for c, name in {**columns, "win_rate": "win rate"}.items()}
+        line = {"map": values[0], "level": values[1], "algorithm": label(*values[2:4]), **found}
+        lines.append((values[:2], -group["weight_std"].mean(), line))
+    return pd.DataFrame([line for *_, line in sorted(lines, key=lambda x: x[:2])])
+
+
 def offline(rows):
     """One line per cell: what is known of its last networks without a simulator, on the held-out episodes.
 

@@ -155,13 +155,13 @@ def test_the_readmes_equation_table_ticks_only_tests_that_exist():
 def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
     import pandas as pd
 
-    from omac.results import HEADLINE, arrival, difference, final_table, markdown, short
+    from omac.results import HEADLINE, arrival, difference, final_table, markdown, short, weighing
 
     readme = (ROOT / "README.md").read_text()
     assert not re.search(r"@[A-Z_]+@", readme)
     study, quick = (pd.read_csv(ROOT / "data" / name / "results.csv") for name in (".", "quick"))
     assert markdown(final_table(study)[HEADLINE]) in readme
-    assert markdown(difference(study)) in readme
+    assert markdown(difference(study)) in readme and markdown(weighing(study)) in readme
     assert markdown(arrival(pd.concat([study, quick]))) in readme
     assert short(final_table(quick)).to_string(index=False) in readme
 
@@ -195,7 +195,7 @@ def test_the_register_has_every_open_point_and_switches_that_exist():
     from omac.config import Hyper
 
     rows = re.findall(r"^\| (\d+) \|.*\|([^|]*)\|$", (ROOT / "README.md").read_text(), re.M)
-    assert [int(n) for n, _ in rows] == list(range(1, 30))
+    assert [int(n) for n, _ in rows] == list(range(1, 31))
     known = {f.name for f in fields(Hyper)}
     assert {name for _, cell in rows for name in re.findall(r"`(\w+)`", cell)} <= known
 

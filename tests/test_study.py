@@ -106,6 +106,17 @@ def test_a_cell_of_each_baseline_has_scores_held_out_numbers_and_figures(cell, a
     figures.scores(rows, "title")
 
 
+def test_the_table_of_weights_has_every_cell_that_weighs_the_most_spread_first(cell):
+    cells = (("omac", "default"), ("icq", "default"), ("bc", "default"), ("omac", "maxq"))
+    rows = pd.concat([cell(algorithm=a, variant=v)[0] for a, v in cells])
+    table = results.weighing(rows)
+    assert sorted(table.algorithm) == ["ICQ", "OMAC", "OMAC, CVF-maxQ"]
+    spread = table["std of the weights"].str.split(" ").str[0].astype(float)
+    assert spread.is_monotonic_decreasing
+    icq = rows[(rows.algorithm == "icq") & (rows.kind == "final")].weight_std
+    assert table.set_index("algorithm").loc["ICQ", "std of the weights"] == f"{icq.mean():.2f} ± {icq.std(ddof=0):.2f}"
+
+
 def test_ablations_stay_out_of_the_tables_of_the_default_variant(cell):
     rows = pd.concat(
         [cell(algorithm=a, variant=v)[0] for a, v in (("omac", "default"), ("bc", "default"), ("omac", "maxq"))]
