@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 import traceback
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -85,6 +85,12 @@ def failed(item, error):
     return None, f"{type(error).__name__}: {error}".splitlines()[0]
 
 
+def close(workers):
+    """End the worker processes here; on a busy machine they may take longer than Dask waits, and then end with this one."""
+    with suppress(TimeoutError):
+        workers.close()
+
+
 @contextmanager
 def cluster(address, jobs):
     """Yield (start, most, width) as conduct.local does, on `jobs` worker processes here ("local") or a scheduler's own.
@@ -103,7 +109,8 @@ def cluster(address, jobs):
         if address == "local":
             stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": ENV}))
             one = {"threads_per_worker": 1, "memory_limit": None, "local_directory": str(BUILD / "dask")}
-            address = stack.enter_context(LocalCluster(n_workers=jobs, dashboard_address=None, security=True, **one))
+            address = LocalCluster(n_workers=jobs, dashboard_address=None, security=True, **one)
+            stack.callback(close, address)
         client = stack.enter_context(Client(address))
 
         def start(item, cell):

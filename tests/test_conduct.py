@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -197,3 +198,19 @@ def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monke
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RuntimeError, match=r"pip install '.\[dask\]'"), cluster("local", 2):
         pass
+
+
+def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    from omac.cluster import cluster
+
+    def close():
+        closed.append(True)
+        raise TimeoutError
+
+    closed = []
+    monkeypatch.setattr(distributed, "LocalCluster", lambda **settings: SimpleNamespace(close=close, **settings))
+    monkeypatch.setattr(distributed, "Client", nullcontext)
+    with cluster("local", 3):
+        assert not closed
+    assert closed
