@@ -134,7 +134,7 @@ def run(names=(), jobs=2, dask=None):
     try:
         known = choose(cells(), names)
         todo = left(known)
-        print(f"{len(known)} cells: {len(known) - len(todo)} up to date, {len(todo)} to run", flush=True)
+        print(f"cells: {len(known)}, up to date: {len(known) - len(todo)}, to run: {len(todo)}", flush=True)
         with _terminable(), cluster(dask, jobs) if dask and todo else local(jobs) as (start, most, width):
             progress = bar("cells", len(known), "cell", len(known) - len(todo))
             progress.bar_format = "{n_fmt} of {total_fmt} cells {bar} {elapsed}{postfix}"
@@ -146,5 +146,5 @@ def run(names=(), jobs=2, dask=None):
     for item, error in failed.items():
         print(f"failed: {item}: {error}\n        {shown(log_of(item))}")
     if failed:
-        print(f"{len(failed)} of {len(todo)} cells failed; the same command runs them again")
+        print(f"failed: {len(failed)} of {len(todo)}; the same command runs them again")
     return 1 if failed else 0

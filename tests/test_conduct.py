@@ -57,16 +57,14 @@ def test_a_failed_cell_is_named_and_stops_no_other_and_the_next_run_does_only_wh
     (fake / "b.breaks").touch()
     assert conduct.run(jobs=2) == 1
     said = capsys.readouterr().out
-    assert "3 cells: 0 up to date, 3 to run" in said and "3 of 3; 0 left" in said
-    assert (
-        "failed: train@b: ValueError: b is broken" in said and "train@b.log" in said and "1 of 3 cells failed" in said
-    )
+    assert "cells: 3, up to date: 0, to run: 3" in said and "3 of 3; 0 left" in said
+    assert "failed: train@b: ValueError: b is broken" in said and "train@b.log" in said and "failed: 1 of 3" in said
     assert "Traceback" in (fake / "build" / "logs" / "train@b.log").read_text()
     assert (fake / "a.csv").read_text() == "a" and (fake / "c.csv").read_text() == "c" and not (fake / "b.csv").exists()
     (fake / "b.breaks").unlink()
     (fake / "a.breaks").touch()  # would fail, were it run again
     assert conduct.run() == 0 and (fake / "b.csv").read_text() == "b"
-    assert "3 cells: 2 up to date, 1 to run" in capsys.readouterr().out
+    assert "cells: 3, up to date: 2, to run: 1" in capsys.readouterr().out
     assert list(pipeline.left(pipeline.cells())) == []
 
 
