@@ -168,36 +168,40 @@ def hours(rows, cores=2):
 
 def phases(dataset, algorithm, profile, steps):
     """(c) Seconds of a cell in a fresh process, by phase; training is measured on `steps` and scaled to the profile's."""
-    code = (
-        "import time; t0 = time.perf_counter()\n"
-        "from omac import datasets, study, training\n"
-        "from omac.config import load_params, settings\n"
-        "import torch, dataclasses\n"
-        "from omac.evaluation import evaluate\n"
-        "import omac.envs.smax\n"
-        "t1 = time.perf_counter()\n"
-        f"p = load_params(); p['profiles']['bench'] = {{**p['profiles']['{profile}'], 'steps': {steps}, 'eval_every': {steps} // 10}}\n"
-        f"data, held = datasets.load('{dataset}'), datasets.load(datasets.held_of('{dataset}'))\n"
-        "t2 = time.perf_counter()\n"
-        f"h, seeds = settings(p, 'bench', '{dataset}'.split('-')[1], '{dataset}'.split('-')[2]); torch.set_num_threads(p['threads'])\n"
-        f"trained = training.train(data, '{algorithm}', h, seeds, progress=False, held=held)\n"
-        "t3 = time.perf_counter()\n"
-        "env = f'{data.spec.env}:{data.spec.map}'\n"
-        "study.score(trained, env, h, seeds)\n"
-        "t4 = time.perf_counter()\n"
-        "study.score(trained, env, h, seeds)\n"
-        "t5 = time.perf_counter()\n"
-        "print(t1 - t0, t2 - t1, t3 - t2, t5 - t4, (t4 - t3) - (t5 - t4))"
-    )
+    code = f"""
+import time
+t = [time.perf_counter()]
+import torch
+from omac import datasets, study, training
+from omac.config import load_params, settings
+from omac.evaluation import evaluate
+import omac.envs.smax
+t.append(time.perf_counter())
+data, held = datasets.load("{dataset}"), datasets.load(datasets.held_of("{dataset}"))
+t.append(time.perf_counter())
+p = load_params()
+torch.set_num_threads(p["threads"])
+for steps in ({steps}, 2 * {steps}):
+    p["profiles"]["bench"] = {{**p["profiles"]["{profile}"], "steps": steps, "eval_every": steps // 10}}
+    h, seeds = settings(p, "bench", data.spec.map, data.about["level"])
+    trained = training.train(data, "{algorithm}", h, seeds, progress=False, held=held)
+    t.append(time.perf_counter())
+for _ in range(2):
+    study.score(trained, f"{{data.spec.env}}:{{data.spec.map}}", h, seeds)
+    t.append(time.perf_counter())
+print(*t)
+"""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OMAC_PROGRESS": "0"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    start_up, read, train, fight, compiled = map(float, done.stdout.split()[-5:])
+    start_up, read, once, twice, first, again = np.diff([float(x) for x in done.stdout.split()[-7:]])
+    step = (twice - once) / steps  # both have ten snapshots
     total = settings(load_params(), profile)[0].steps
     whole = {
         "start-up (imports)": start_up,
         "data": read,
-        f"training ({total} steps, scaled from {steps})": train * total / steps,
-        "compiling": compiled,
-        "evaluation": fight,
+        f"training ({total} steps, scaled from {steps})": step * total,
+        "networks, ten snapshots": once - step * steps,
+        "compiling": first - again,
+        "evaluation": again,
     }
     return [{"phase": k, "seconds": v, "share": v / sum(whole.values())} for k, v in whole.items()]
