@@ -8,10 +8,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from omac import figures
 from omac.figures import COLOURS, LABELS, STYLE
-from omac.paths import FIGURES, atomic
+from omac.paths import FIGURES
 from omac.results import VARIANTS
+from omac.table_figures import save_both
 
 LABEL = {**LABELS, **VARIANTS, "default": "OMAC"}  # of a line: an algorithm, or an ablation of OMAC
 COLOUR = dict(zip(VARIANTS, ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"), strict=True)) | COLOURS
@@ -157,9 +157,7 @@ def weights(pairs, title):
 
 def save(figure, name):
     """Write figures/<name>.png and .svg, the same bytes every time. Returns the path of the PNG."""
-    with mpl.rc_context(STYLE), atomic(FIGURES / f"{name}.svg") as part:
-        figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
-    return figures.save(figure, FIGURES / f"{name}.png")
+    return save_both(figure, FIGURES / f"{name}.png")
 
 
 def _grid(heights, columns, width):
