@@ -43,12 +43,13 @@ class Replay:
         if hyper.reward == "return_to_go":  # register 13: what OMIGA's released loader feeds the Bellman update
             r = data.to_go()
         done = data.terminated | (False if hyper.bootstrap_at_limit else data.truncated)
-        n, width = data.spec.n, data.spec.obs
-        o = np.zeros((len(data.obs) + 1, n, width + n), np.float32)  # the last: what a dead unit sees, one row an agent
-        o[:-1, :, :width] = data.obs
-        o[:, :, width:] = np.eye(n)
+        n, columns = data.spec.n, np.flatnonzero(data.obs.any((0, 1)))
+        o = np.zeros((len(data.obs) + 1, n, len(columns) + n), np.float32)  # the last: what the dead see, a row an agent
+        o[:-1, :, : len(columns)] = data.obs[..., columns]
+        o[:, :, len(columns) :] = np.eye(n)
         put = {
-            "o": o.reshape(-1, width + n),
+            "o": o.reshape(-1, o.shape[-1]),
+            "columns": columns,
             "seen": data.obs.any(-1),
             "state": data.obs.reshape(len(data.obs), -1) if hyper.global_input == "joint_obs" else data.state,
             "avail": data.avail,
@@ -60,7 +61,7 @@ class Replay:
             "ret": data.to_go(hyper.gamma, r),
         }
         self.x = {k: torch.from_numpy(np.ascontiguousarray(v)).to(device) for k, v in put.items()}
-        self.batch_size, self.n, self.steps = hyper.batch_size, n, len(r)
+        self.batch_size, self.n, self.width, self.steps = hyper.batch_size, n, data.spec.obs, len(r)
 
     def draw(self, seeds, step):
         """The Batch of `step` for `seeds`: uniform over all transitions, with replacement (register 2)."""
@@ -101,4 +102,4 @@ class Replay:
         source = torch.where(seen, row[..., None] * n + agent, nothing)
         rows = nothing[0].repeat(len(row), int(place.max()) + 1)  # seeds with fewer rows end in rows that no one reads
         rows.scatter_(1, place.flatten(1), source.flatten(1))
-        return Rows(x["o"][rows], place)
+        return Rows(x["o"][rows], place, x["columns"], self.width)

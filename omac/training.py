@@ -189,7 +189,7 @@ class Run:
 def clip_per_seed(parameters, limit):
     """Scale gradients [K,...] so that each seed's norm over all `parameters` is at most `limit`. Returns the norms before, [K]."""
     grads = [p.grad for p in parameters]
-    norm = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
+    norm = torch.stack([torch.linalg.vector_norm(g, dim=(1, 2)) for g in grads]).norm(dim=0)
     scale = (limit / (norm + 1e-6)).clamp(max=1)
     for g in grads:
         g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))

@@ -9,7 +9,7 @@ import torch
 from omac import training
 from omac.algorithms import REGISTRY
 from omac.checkpoint import fingerprint
-from omac.networks import AgentMLP, generators
+from omac.networks import AgentMLP, Head, generators
 from omac.replay import Replay
 from omac.training import Diverged, clip_per_seed, train
 
@@ -168,16 +168,26 @@ def test_the_agent_id_as_a_bias_equals_a_concatenated_one_hot():
     torch.testing.assert_close(net(x), net.rest(h.view(1, 21, -1)).view(1, 7, 3, 2))
 
 
+def test_an_output_layer_computed_transposed_gives_what_the_plain_product_gives():
+    head = Head(generators([0, 1]), 8, 3)
+    x = torch.randn(2, 7, 8, requires_grad=True)
+    seen = []
+    for y in (head(x), x @ head.weight + head.bias):
+        seen.append([y, *torch.autograd.grad(y.sin().sum(), [x, *head.parameters()])])
+    for fast, plain in zip(*seen, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-6)
+
+
 def test_rows_kept_once_give_what_dense_observations_give(toy, small):
     """A third of the agents sees nothing: outputs and gradients of Rows and of dense observations agree to rounding."""
     alive = np.random.default_rng(0).random(toy.obs.shape[:2]) > 1 / 3
-    data = replace(toy, obs=toy.obs * alive[..., None])
+    data = replace(toy, obs=toy.obs * alive[..., None] * (np.arange(6) != 4))  # and no one sees a fifth column
     batch = Replay(data, small).draw([0, 1, 2], 0)
     row = data.rows()[1][np.random.default_rng([1, 0]).integers(len(data.reward), size=small.batch_size)]
     np.testing.assert_array_equal(batch.o.dense()[1].numpy(), data.obs[row])
     np.testing.assert_array_equal(batch.o_next.dense()[1].numpy(), data.obs[row + 1])
     assert batch.o.shape == batch.o.dense().shape == (3, small.batch_size, 2, 6)
-    assert batch.o.x.shape[1] < 0.85 * small.batch_size * 2  # what saves the time
+    assert batch.o.x.shape[1] < 0.85 * small.batch_size * 2 and batch.o.x.shape[2] == 5 + 2  # what saves the time
     net, seen = AgentMLP(generators([0, 1, 2]), 2, 6, 16, 3), []
     for o in (batch.o.dense(), batch.o):
         net.zero_grad()
