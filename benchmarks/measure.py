@@ -174,34 +174,38 @@ t = [time.perf_counter()]
 import torch
 from omac import datasets, study, training
 from omac.config import load_params, settings
-from omac.evaluation import evaluate
+from omac.evaluation import battle_seeds, evaluate
 import omac.envs.smax
 t.append(time.perf_counter())
 data, held = datasets.load("{dataset}"), datasets.load(datasets.held_of("{dataset}"))
 t.append(time.perf_counter())
 p = load_params()
 torch.set_num_threads(p["threads"])
+whole = p["profiles"]["{profile}"]
 for steps in ({steps}, 2 * {steps}):
-    p["profiles"]["bench"] = {{**p["profiles"]["{profile}"], "steps": steps, "eval_every": steps // 10}}
+    p["profiles"]["bench"] = {{**whole, "steps": steps, "eval_every": steps * whole["eval_every"] // whole["steps"]}}
     h, seeds = settings(p, "bench", data.spec.map, data.about["level"])
     trained = training.train(data, "{algorithm}", h, seeds, progress=False, held=held)
     t.append(time.perf_counter())
+env, few = f"{{data.spec.env}}:{{data.spec.map}}", battle_seeds(9, 64, shape=(len(seeds), 64))
 for _ in range(2):
-    study.score(trained, f"{{data.spec.env}}:{{data.spec.map}}", h, seeds)
+    evaluate(env, trained.policy, [trained.snapshots[-1]["policy"]], few)
     t.append(time.perf_counter())
+study.score(trained, env, h, seeds)
+t.append(time.perf_counter())
 print(*t)
 """
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OMAC_PROGRESS": "0"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    start_up, read, once, twice, first, again = np.diff([float(x) for x in done.stdout.split()[-7:]])
-    step = (twice - once) / steps  # both have ten snapshots
+    start_up, read, once, twice, first, again, evaluation = np.diff([float(x) for x in done.stdout.split()[-8:]])
+    step = (twice - once) / steps  # both have as many snapshots as a whole cell
     total = settings(load_params(), profile)[0].steps
     whole = {
         "start-up (imports)": start_up,
         "data": read,
         f"training ({total} steps, scaled from {steps})": step * total,
-        "networks, ten snapshots": once - step * steps,
+        "networks, snapshots and their diagnostics": once - step * steps,
         "compiling": first - again,
-        "evaluation": again,
+        "evaluation": evaluation,
     }
     return [{"phase": k, "seconds": v, "share": v / sum(whole.values())} for k, v in whole.items()]

@@ -78,7 +78,7 @@ def main():
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop")
-    parser.add_argument("--cell-steps", type=int, default=100, help="gradient steps of the cell that is scaled up")
+    parser.add_argument("--cell-steps", type=int, default=80, help="gradient steps of the cell that is scaled up")
     args = parser.parse_args()
     text = report(args.profile, args.cell_steps)
     with atomic(OUT) as part:

@@ -44,7 +44,8 @@ class Replay:
             r = data.to_go()
         done = data.terminated | (False if hyper.bootstrap_at_limit else data.truncated)
         n, columns = data.spec.n, np.flatnonzero(data.obs.any((0, 1)))
-        o = np.zeros((len(data.obs) + 1, n, len(columns) + n), np.float32)  # the last: what the dead see, a row an agent
+        # the last of o: what the dead see, a row for each agent
+        o = np.zeros((len(data.obs) + 1, n, len(columns) + n), np.float32)
         o[:-1, :, : len(columns)] = data.obs[..., columns]
         o[:, :, len(columns) :] = np.eye(n)
         put = {
