@@ -1,5 +1,7 @@
 """Tidy rows -> tables: mean and standard deviation over seeds as in the paper (ddof 0, register 20), win rate beside every return."""
 
+from itertools import product
+
 import pandas as pd
 
 from omac.paths import ROOT
@@ -25,6 +27,7 @@ OFFLINE = {
     "held_q_correlation": "correlation",
 }
 VARIANTS = {"wo_cvf": "w/o CVF", "wo_cca": "w/o CCA", "tau_05": "tau 0.5", "tau_08": "tau 0.8", "maxq": "CVF-maxQ"}
+SENSITIVITY = {"rtg": "return-to-go", "online": "online bootstrap", "rtg_online": "return-to-go, online bootstrap"}
 NAMES = {"data": "data", "bc": "BC", "icq": "ICQ", "omar": "OMAR", "bcq": "BCQ-MA", "cql": "CQL-MA", "omac": "OMAC"}
 
 
@@ -32,16 +35,12 @@ def cells(params):
     """File names of the cells of params.yaml's grid: <data set>-<algorithm>.csv, or <data set>-omac-<variant>.csv."""
     g = params["grid"]
     kinds = (
-        (g["train_maps"], g["levels"], g["algorithms"]),
-        (g["ablation_maps"], g["ablation_levels"], [f"omac-{v}" for v in g["ablations"]]),
+        (g["train_maps"], g["levels"], ["100"], g["algorithms"]),
+        (g["fewer_maps"], g["levels"], g["subsets"], g["algorithms"]),
+        (g["ablation_maps"], g["ablation_levels"], ["100"], [f"omac-{v}" for v in g["ablations"]]),
+        (g["sensitivity_maps"], g["sensitivity_levels"], ["100"], [f"omac-{v}" for v in g["sensitivity"]]),
     )
-    return [
-        f"smax-{m}-{level}-100-{x}.csv"
-        for maps, levels, names in kinds
-        for m in maps
-        for level in levels
-        for x in names
-    ]
+    return [f"smax-{'-'.join(words)}.csv" for kind in kinds for words in product(*kind)]
 
 
 def gather(folder, out=ROOT / "data" / "results.csv", names=None):
@@ -116,7 +115,7 @@ def final_table(rows):
 def label(algorithm, variant=""):
     """What tables and figures call an algorithm, and a variant of it: "OMAC", "OMAC, w/o CVF"."""
     name = NAMES.get(algorithm, algorithm)
-    return name if variant in ("", "default") else f"{name}, {VARIANTS.get(variant, variant)}"
+    return name if variant in ("", "default") else f"{name}, {(VARIANTS | SENSITIVITY).get(variant, variant)}"
 
 
 def _spread(x):

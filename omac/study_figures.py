@@ -10,12 +10,13 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from omac.figures import COLOURS, LABELS, STYLE
 from omac.paths import FIGURES
-from omac.results import VARIANTS
+from omac.results import SENSITIVITY, VARIANTS
 from omac.table_figures import save_both
 
-LABEL = {**LABELS, **VARIANTS, "default": "OMAC"}  # of a line: an algorithm, or an ablation of OMAC
-COLOUR = dict(zip(VARIANTS, ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"), strict=True)) | COLOURS
-MARKER = dict(zip(("omac", "icq", "omar", "bcq", "cql", "bc", *VARIANTS), "os^vDXs^vDX", strict=True))
+LABEL = {**LABELS, **VARIANTS, **SENSITIVITY, "default": "OMAC"}  # of a line: an algorithm, or a variant of OMAC
+SHADES = ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
+COLOUR = {**dict(zip(VARIANTS, SHADES, strict=True)), **dict(zip(SENSITIVITY, SHADES, strict=False)), **COLOURS}
+MARKER = dict(zip(("omac", "icq", "omar", "bcq", "cql", "bc", *VARIANTS, *SENSITIVITY), "os^vDXs^vDXs^v", strict=True))
 TEXT = {"fontsize": 8, "color": "#666666"}
 DENSITY = {"fill": True, "levels": 8, "gridsize": 60}
 DISTRIBUTIONS = {"data": "the data's action", "greedy": "the policy's greedy action", "uniform": "any available action"}
@@ -123,6 +124,33 @@ def losses(rows, title):
             if not ax.lines:
                 _empty(ax, "not logged")
         line[0].set_ylabel(f"{name}\n{level}, {ratio} %" + ("\nablations" if ablation else ""), fontsize=8)
+    return _finish(figure, axes, title)
+
+
+def switches(rows, lines, title):
+    """Switches side by side over gradient steps: return, Q_tot against the returns that followed, the spread of exp(beta A).
+
+    rows: prepared rows of kind eval of one data set; lines: keys of LABEL. Q_tot is divided by the mean discounted return
+    that followed, of the same rewards, because a reward on another scale has returns on another: 1 is where values have
+    arrived. Line: mean over seeds, band: ± one std, ddof 0.
+    """
+    evals = rows[rows["kind"] == "eval"]
+    evals = evals.assign(arrived=evals["q_tot"] / evals["return_followed"])
+    columns = {
+        "return_mean": "return (0-20)",
+        "arrived": "$Q_{tot}$ / return that followed",
+        "q_correlation": "their correlation",
+        "weight_std": r"std of $\exp(\beta A)$",
+    }
+    figure, axes = _grid([1.7, 1.7], 2, 7.2)
+    for ax, (column, head) in zip(axes.flat, columns.items(), strict=True):
+        ax.set_title(head, fontsize=9)
+        for name in lines:
+            _line(ax, evals[evals["line"] == name], column, name, "std")
+        if not ax.lines:
+            _empty(ax, "not run yet")
+    axes[0, 1].axhline(1, color=COLOURS["data"], ls="--", lw=1)
+    axes[1, 1].set_yscale("log")
     return _finish(figure, axes, title)
 
 

@@ -211,3 +211,13 @@ def test_a_figure_is_written_twice_with_the_same_bytes_and_without_a_date(tmp_pa
         png = study_figures.save(curves(study(), PANELS, 2, "title"), name)
         written.append((png.read_bytes(), png.with_suffix(".svg").read_bytes()))
     assert written[0] == written[1] and b"<dc:date>" not in written[0][1]
+
+
+def test_switches_are_held_against_the_returns_of_their_own_rewards_and_say_what_is_not_run_yet():
+    grown = {"q_tot": [20.0, 60.0, 90.0], "return_followed": [60.0] * 3, "q_correlation": [0.1, 0.5, 0.9]}
+    rows = prepare(pd.concat([cell(**STEADY, return_followed=[4.0] * 3), cell(variant="rtg", **grown)]))
+    scores, arrived, correlation, spread = study_figures.switches(rows, ["omac", "rtg", "online"], "title").axes
+    assert [len(ax.get_lines()) for ax in (scores, correlation)] == [2, 1] and spread.texts[
+        0
+    ].get_text() == "not run yet"
+    assert [x.get_ydata().tolist() for x in arrived.get_lines()[:2]] == [[0.5, 1.25, 2.0], [1 / 3, 1.0, 1.5]]
