@@ -8,6 +8,7 @@ import time
 import numpy as np
 import torch
 from reference import Reference
+from torch import profiler
 from torch.utils.flop_counter import FlopCounterMode
 
 from omac import algorithms, datasets, levels
@@ -17,6 +18,7 @@ from omac.paths import ROOT
 from omac.training import Run
 
 ROUNDS, STEPS = 7, 5  # rounds of a comparison, gradient steps in each
+TRAINING = "training, scaled to all steps"
 
 
 def seconds(work, times=1):
@@ -81,6 +83,33 @@ def gradient_steps(data, hyper, seeds):
             }
         )
     return rows
+
+
+OPERATIONS = {
+    "matrix products": ("aten::bmm", "aten::baddbmm"),
+    "copies: biases into products, batches, gradients": (
+        "aten::copy_",
+        "aten::index",
+        "aten::index_select",
+        "aten::cat",
+    ),
+    "ReLU and its gradient": ("aten::clamp_min_", "aten::relu_", "aten::threshold_backward"),
+    "Adam, clipping, target update": ("aten::_fused_adam_", "aten::lerp_", "aten::linalg_vector_norm", "aten::mul_"),
+}
+
+
+def where_it_goes(data, hyper, seeds):
+    """(a) A row per kind of operation of OMAC's gradient step: its share of the time that torch's profiler sees."""
+    work, _ = stepper(data, "omac", hyper, seeds)
+    work()
+    with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as seen:
+        for _ in range(ROUNDS):
+            work()
+    spent = {x.key: x.self_cpu_time_total for x in seen.key_averages()}
+    total = sum(spent.values())
+    shares = {kind: sum(spent.get(name, 0) for name in names) / total for kind, names in OPERATIONS.items()}
+    shares["everything else: sums, losses, Python, the autograd graph"] = 1 - sum(shares.values())
+    return [{"operation": kind, "share of the time": x} for kind, x in shares.items()]
 
 
 def against_the_peer(data, hyper, seeds):
@@ -159,10 +188,13 @@ def projection(params, profile):
     return rows
 
 
-def hours(rows, cores=2):
-    """Hours of the whole grid on `cores`: three levels of each map with every algorithm; 6h_vs_8z's two subsets too, and five ablations."""
-    cells = {row["map"]: sum(row[name] for name in algorithms.REGISTRY) for row in rows}
-    omac = next(row["omac"] for row in rows if row["map"] == "6h_vs_8z")
+def hours(rows, fixed, cores=2):
+    """Hours of the whole grid on `cores`: three levels of each map with every algorithm; 6h_vs_8z's two subsets too, and five ablations.
+
+    fixed: seconds that every cell takes beside what `rows` hold.
+    """
+    cells = {row["map"]: sum(row[name] + fixed for name in algorithms.REGISTRY) for row in rows}
+    omac = next(row["omac"] for row in rows if row["map"] == "6h_vs_8z") + fixed
     return (3 * sum(cells.values()) + 6 * cells["6h_vs_8z"] + 5 * omac) / cores / 3600
 
 
@@ -203,7 +235,7 @@ print(*t)
     whole = {
         "start-up (imports)": start_up,
         "data": read,
-        f"training ({total} steps, scaled from {steps})": step * total,
+        TRAINING: step * total,
         "networks, snapshots and their diagnostics": once - step * steps,
         "compiling": first - again,
         "evaluation": evaluation,

@@ -30,6 +30,7 @@ def report(profile, cell_steps):
     data = datasets.load(DATASET)
     hyper, seeds = settings(params, profile, data.spec.map, data.about["level"])
     steps = measure.gradient_steps(data, hyper, seeds)
+    goes = measure.where_it_goes(data, hyper, seeds)
     peer, ratio, spread = measure.against_the_peer(data, hyper, seeds)
     net, states, _ = levels.load("smax", data.spec.map, "good")
     battles = measure.battles(f"smax:{data.spec.map}", (32, 128, 320), states[-1:], net)
@@ -39,7 +40,19 @@ def report(profile, cell_steps):
         f"smax:{data.spec.map}", data, hyper, peer[1]["ms per seed-step"] / 1e3, cell, net, states[-1:]
     )
     grid = measure.projection(params, profile)
+    fixed = sum(row["seconds"] for row in cell if row["phase"] not in ("evaluation", measure.TRAINING))
+    parts = {row["phase"]: row for row in cell}
+    ratios = [
+        ("a gradient step of OMAC: share of the matrix product's rate", steps[0]["share"]),
+        ("a gradient step of OMAC, per seed: the plain implementation's time over ours", ratio),
+        ("a whole cell, per seed: the plain implementation's time over ours", plain / ours),
+        ("evaluation, of a cell's time", parts["evaluation"]["share"]),
+        ("start-up of a cell, s", parts["start-up (imports)"]["seconds"]),
+        ("the whole study, hours on two cores", measure.hours(grid, fixed)),
+    ]
     return f"""# Benchmarks
+
+{table([{"": what, "measured": x} for what, x in ratios])}
 
 {DATASET}, profile {profile}: batch {hyper.batch_size}, {data.spec.n} agents, {hyper.hidden} units, {len(seeds)} seeds; torch {torch.__version__.split("+")[0]}, {torch.get_num_threads()} thread, {platform.machine()}. Numbers of a table were
 taken in turn, in one run; `share` is FLOPs per second (counted from the shapes) over those of the matrix product beside it.
@@ -47,6 +60,10 @@ taken in turn, in one run; `share` is FLOPs per second (counted from the shapes)
 ## A gradient step
 
 {table(steps)}
+
+OMAC's, by operation:
+
+{table(goes)}
 
 ## Against a plain single-seed implementation
 
@@ -66,11 +83,12 @@ Per seed {ours:.0f} s. The plain implementation, a process for each seed with th
 
 ## The whole study
 
-Seconds of a cell, all its seeds, on one core, from a few steps on each map:
+Seconds of training and evaluating a cell, all its seeds, on one core, from a few steps on each map:
 
 {table(grid)}
 
-Three levels of these maps with every algorithm, 6h_vs_8z's subsets of 50 % and 10 % and five ablations: {measure.hours(grid):.1f} hours on two cores.
+Three levels of these maps with every algorithm, 6h_vs_8z's subsets of 50 % and 10 % and five ablations, each with the {fixed:.0f} s that a cell takes besides: {measure.hours(grid, fixed):.1f} hours for these
+113 cells on two cores.
 """
 
 
