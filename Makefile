@@ -1,11 +1,11 @@
-# make quick, make test, make repro, make bench: each sets up .venv first, once. Only Python 3.11 with pip is needed.
+# make quick, make test, make repro, make figures, make bench: each sets up .venv first, once. Only Python 3.11 with pip is needed.
 PYTHON ?= python3.11
 JOBS   ?= 2
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
-.PHONY: quick test repro bench setup lock clean
+.PHONY: quick test repro figures bench setup lock clean
 
 quick: setup          ## the whole story on one map in about ten minutes
 	@mkdir -p build
@@ -20,6 +20,10 @@ repro: setup          ## the study: resumes where it stopped, JOBS cells side by
 	$(RUN) dvc repro pull subsample subset code
 	$(RUN) OMAC_PROGRESS=1 python -m omac study --jobs $(JOBS) $(if $(DASK),--dask $(DASK))
 	$(RUN) dvc repro
+	$(MAKE) figures
+
+figures: setup        ## every table and figure of notebooks 04 to 08 from the committed results, without training
+	$(RUN) jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/0[45678]_*.ipynb
 
 bench: setup          ## speed, as ratios of one run: benchmarks/results.md
 	$(RUN) dvc repro subsample@6h_vs_8z-medium-100 subsample@6h_vs_8z-medium-held
