@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -110,6 +111,26 @@ def where_it_goes(data, hyper, seeds):
     shares = {kind: sum(spent.get(name, 0) for name in names) / total for kind, names in OPERATIONS.items()}
     shares["everything else: sums, losses, Python, the autograd graph"] = 1 - sum(shares.values())
     return [{"operation": kind, "share of the time": x} for kind, x in shares.items()]
+
+
+def layouts(data, hyper, seeds):
+    """How the work may be laid out: a row for all seeds stacked, for one seed alone, and for all stacked on two threads.
+
+    Core-ms per seed and step: what counts where two cells run side by side, a core each.
+    """
+    kinds = [(len(seeds), 1), (1, 1), (len(seeds), 2)]
+    works = [stepper(data, "omac", hyper, seeds[:count])[0] for count, _ in kinds]
+
+    def on(threads, work):
+        torch.set_num_threads(threads)
+        work()
+        torch.set_num_threads(1)
+
+    t = in_turn([partial(on, n, work) for (_, n), work in zip(kinds, works, strict=True)])
+    return [
+        {"seeds stacked": count, "threads": n, "core-ms per seed-step": x / STEPS / count * n * 1e3}
+        for (count, n), x in zip(kinds, np.median(t, 0), strict=True)
+    ]
 
 
 def against_the_peer(data, hyper, seeds):

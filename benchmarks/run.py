@@ -32,6 +32,7 @@ def report(profile, cell_steps):
     steps = measure.gradient_steps(data, hyper, seeds)
     goes = measure.where_it_goes(data, hyper, seeds)
     peer, ratio, spread = measure.against_the_peer(data, hyper, seeds)
+    laid_out = measure.layouts(data, hyper, seeds)
     net, states, _ = levels.load("smax", data.spec.map, "good")
     battles = measure.battles(f"smax:{data.spec.map}", (32, 128, 320), states[-1:], net)
     cell = measure.phases(DATASET, "omac", profile, cell_steps)
@@ -64,6 +65,10 @@ taken in turn, in one run; `share` is FLOPs per second (counted from the shapes)
 OMAC's, by operation:
 
 {table(goes)}
+
+## Seeds and threads
+
+{table(laid_out)}
 
 ## Against a plain single-seed implementation
 
