@@ -1,0 +1,367 @@
+"""The verdict on the paper's claims: what decides each, by which rule, and that it follows the rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from omac import claims, evidence, printed, results, tables, verdict, weights
+from omac import verdict_figures as vf
+from omac.evidence import Part, Study
+from omac.paths import FIGURES, ROOT
+from omac.study_figures import prepare
+
+STUDY = pd.read_csv(ROOT / "data" / "results.csv")
+CLAIMS = tables.published("claims")
+FIVE = ("omac", "icq", "omar", "bcq", "cql")
+TWELVE, NINE = evidence.data_sets("table4"), evidence.data_sets("table1")
+WORDS = {"for": verdict.HOLDS, "against": verdict.FAILS}
+
+
+def cell(data_set, line, returns, kind="final", **columns):
+    """Result rows of one cell, a row a seed; `line` is an algorithm or a variant of OMAC; columns {name: value}."""
+    variant = "default" if line in FIVE else line
+    about = dict(zip(("map", "level", "ratio"), data_set, strict=True))
+    about |= {"env": "smax", "profile": "laptop", "kind": kind, "step": 8000, "episodes": 320, "win_rate": 0.5}
+    about |= {"algorithm": line if line in FIVE else "omac", "variant": variant, **columns}
+    return pd.DataFrame([{**about, "seed": seed, "return_mean": r} for seed, r in enumerate(returns)])
+
+
+def around(mean):
+    return [mean + x for x in (-0.2, -0.1, 0.0, 0.1, 0.2)]
+
+
+def rows(wanted, **means):
+    """Cells of all five algorithms on all `wanted` data sets: OMAC 12 and the others 10, but for `means`."""
+    return pd.concat(cell(d, a, around(means.get(a, 12.0 if a == "omac" else 10.0))) for d in wanted for a in FIVE)
+
+
+def study(table, level="poor"):
+    return Study(prepare(table), "smax", level)
+
+
+def word(test, table, level="poor"):
+    return verdict.decide(*claims.TESTS[test](study(table, level)))
+
+
+def test_claims_are_well_formed_and_each_names_a_test_that_exists():
+    assert CLAIMS["id"].tolist() == [f"C{i + 1:02}" for i in range(len(CLAIMS))] and len(CLAIMS) >= 15
+    assert CLAIMS[["section", "sentence", "test", "decides"]].map(len).gt(0).all(axis=None)
+    assert not CLAIMS["sentence"].str.contains(r"\||\n").any() and not CLAIMS["sentence"].str.match(r"\s|.*\s$").any()
+    assert set(CLAIMS["test"]) == {"cited", *claims.TESTS, *printed.PRINTED}  # none unknown, none without a claim
+    assert not CLAIMS.duplicated(["sentence", "test"]).any()
+    theory = CLAIMS["test"] == "cited"
+    assert not CLAIMS[~theory][["shown_by", "broken_by"]].map(bool).any(axis=None)
+    assert [verdict.cited(c) in verdict.WORDS for _, c in CLAIMS[theory].iterrows()] == [True] * theory.sum()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bar", "side", "says"),
+    [
+        (0.1, 0.4, 0.0, "above", "for"),
+        (-0.1, 0.4, 0.0, "above", "open"),
+        (-0.4, -0.1, 0.0, "above", "against"),
+        (0.0, 0.0, 0.0, "above", "open"),
+        (0.1, 0.4, 0.5, "above", "against"),
+        (0.0, 0.005, 0.01, "below", "for"),
+        (0.02, 0.03, 0.01, "below", "against"),
+        (-0.4, 0.5, 0.5, "within", "for"),
+        (-0.6, 0.4, 0.5, "within", "open"),
+        (-0.9, -0.6, 0.5, "within", "against"),
+        (0.6, 0.9, 0.5, "within", "against"),
+    ],
+)
+def test_an_interval_is_on_one_side_of_its_bar_or_undecided(low, high, bar, side, says):
+    assert Part("", evidence.POINTS, (low + high) / 2, low, high, bar, side).says == says
+
+
+@pytest.mark.parametrize(
+    ("says", "missing", "expected"),
+    [
+        ("++", 0, verdict.HOLDS),
+        ("++", 1, verdict.PARTLY),
+        ("+-", 0, verdict.PARTLY),
+        ("+?", 0, verdict.PARTLY),
+        ("-?", 0, verdict.FAILS),
+        ("--", 1, verdict.FAILS),
+        ("??", 0, verdict.CANNOT),
+        ("??", 1, verdict.NOT_RUN),
+        ("", 0, verdict.CANNOT),
+        ("", 1, verdict.NOT_RUN),
+    ],
+)
+def test_the_word_follows_from_the_parts_and_from_what_is_missing(says, missing, expected):
+    ends = {"+": (1.0, 2.0), "-": (-2.0, -1.0), "?": (-1.0, 1.0)}
+    parts = [Part("", evidence.POINTS, 0.0, *ends[x], 0.0, "above") for x in says]
+    assert verdict.decide(parts, ["a cell"] * missing) == expected
+
+
+@pytest.mark.parametrize(
+    ("test", "wanted"),
+    [("outperforms", TWELVE), ("consistently", TWELVE), ("consistently with less data", NINE), ("most", TWELVE)],
+)
+def test_better_than_the_baselines_holds_fails_or_waits_with_the_rows(test, wanted):
+    assert word(test, rows(wanted)) == verdict.HOLDS
+    assert word(test, rows(wanted, omac=8.0)) == verdict.FAILS
+    assert word(test, rows(wanted[:1]).query("algorithm == 'omac'")) == verdict.NOT_RUN
+    equal = word(test, rows(wanted, omac=10.0))  # as good as the others is not better, and highest it is not
+    assert equal == (verdict.FAILS if test == "most" else verdict.CANNOT)
+
+
+def test_better_than_some_baselines_holds_in_part():
+    table = rows(TWELVE, icq=14.0)
+    parts, missing = claims.outperforms(study(table))
+    assert {p.what: (p.value, p.says) for p in parts} == {
+        "OMAC above ICQ": (0.0, "against"),
+        **{f"OMAC above {name}": (1.0, "for") for name in ("OMAR", "BCQ-MA", "CQL-MA")},
+    }
+    assert word("outperforms", table) == verdict.PARTLY and not missing
+    assert word("consistently", table) == verdict.FAILS  # the best baseline is ahead everywhere
+    mixed = pd.concat([rows(TWELVE[:9]), rows(TWELVE[9:], icq=14.0)])
+    assert [word(t, mixed) for t in ("consistently", "most")] == [verdict.PARTLY, verdict.HOLDS]
+    assert word("consistently on super hard maps", mixed) == verdict.PARTLY
+    assert word("consistently on super hard maps", rows(TWELVE, omac=12).query("map != '5m_vs_6m'")) == verdict.HOLDS
+
+
+def test_the_difference_is_to_the_baseline_that_is_best_there():
+    part = claims.consistently(study(rows(TWELVE[:1], icq=11.5)))[0][0]
+    assert part.what == "5m_vs_6m good: OMAC − ICQ, the best baseline"
+    assert (part.low, part.value, part.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_most_waits_until_the_data_sets_that_are_missing_cannot_change_it():
+    for n, says in ((6, "open"), (7, "for")):
+        (part,), missing = claims.most(study(rows(TWELVE[:n])))
+        assert (part.low, part.high, part.says) == (pytest.approx(n / 12), pytest.approx(1.0), says)
+        assert bool(missing) == (says == "open")
+    assert word("most", rows(TWELVE[:7])) == verdict.HOLDS and word("most", rows(TWELVE[:6])) == verdict.NOT_RUN
+    assert word("most", rows(TWELVE[:7], omac=8.0)) == verdict.FAILS
+    assert word("most", rows(TWELVE[:5], omac=8.0)) == verdict.NOT_RUN  # the other seven may still be won
+
+
+def test_less_data_costs_the_baselines_more_or_not_and_cells_that_lack_are_named():
+    def table(loss):
+        return pd.concat(
+            cell(d, a, around(15.0 - (d[2] < 100) * (1.0 if a == "omac" else loss.get(a, 3.0))))
+            for d in NINE
+            for a in FIVE
+        )
+
+    parts, missing = claims.drop(study(table({"bcq": 0.5})))
+    assert not missing and len(parts) == 8
+    found = {p.what: (round(p.value, 6), p.says) for p in parts}
+    assert found["loss of ICQ − OMAC's, 100 to 10 %"] == (2.0, "for")
+    assert found["loss of BCQ-MA − OMAC's, 100 to 50 %"] == (-0.5, "against")
+    assert word("drop", table({})) == verdict.HOLDS and word("drop", table({"bcq": 0.5})) == verdict.PARTLY
+    assert word("drop", table(dict.fromkeys(FIVE[1:], 0.0))) == verdict.FAILS
+    whole = table({}).query("ratio == 100")
+    assert word("drop", whole) == verdict.NOT_RUN
+    assert vf.lacking(claims.drop(study(whole))[1]) == "all five: 6h_vs_8z, 50 %; all five: 6h_vs_8z, 10 %"
+
+
+POOR = ("6h_vs_8z", "poor", 100)
+
+
+def ablated(level="poor", **means):
+    return pd.concat(cell(("6h_vs_8z", level, 100), line, around(mean)) for line, mean in means.items())
+
+
+@pytest.mark.parametrize(
+    ("test", "means", "expected"),
+    [
+        ("gain of CVF", {"omac": 12, "wo_cvf": 11}, verdict.HOLDS),
+        ("gain of CVF", {"omac": 11, "wo_cvf": 12}, verdict.FAILS),
+        ("gain of CVF", {"omac": 11, "wo_cvf": 11}, verdict.CANNOT),
+        ("gain of CVF", {"omac": 11}, verdict.NOT_RUN),
+        ("much better than CVF-maxQ", {"omac": 12, "maxq": 11}, verdict.HOLDS),
+        ("much better than CVF-maxQ", {"omac": 12, "maxq": 11.8}, verdict.FAILS),
+        ("gain of in-sample values", {"omac": 12, "maxq": 11.8}, verdict.HOLDS),
+        ("tau", {"omac": 12, "tau_08": 12.3, "tau_05": 11}, verdict.HOLDS),
+        ("tau", {"omac": 12, "tau_08": 12.3, "tau_05": 12}, verdict.PARTLY),
+        ("tau", {"omac": 12, "tau_08": 14, "tau_05": 14}, verdict.FAILS),
+        ("tau", {"omac": 12, "tau_08": 12.3}, verdict.PARTLY),
+        ("tau", {"omac": 12}, verdict.NOT_RUN),
+    ],
+)
+def test_a_part_of_omac_is_judged_seed_by_seed_on_its_level_alone(test, means, expected):
+    assert word(test, ablated(**means)) == expected
+    assert word(test, ablated("medium", **means)) == verdict.NOT_RUN
+    assert word(test, ablated("medium", **means), "medium") == expected
+
+
+def test_differences_are_paired_by_seed():
+    """Seeds far apart, each a little better: unpaired intervals would hide it."""
+    seeds = np.array([2.0, 6.0, 10.0, 14.0, 18.0])
+    table = pd.concat([cell(POOR, "omac", seeds + 0.5), cell(POOR, "wo_cvf", seeds[:4])])
+    (part,), _ = claims.TESTS["gain of CVF"](study(table.sample(frac=1, random_state=0)))
+    assert (part.low, part.value, part.high) == pytest.approx((0.5, 0.5, 0.5))  # the fifth seed has no partner
+    strangers = pd.concat([cell(POOR, "omac", [1.0]), cell(POOR, "wo_cvf", [1.0]).assign(seed=7)])
+    assert claims.TESTS["gain of CVF"](study(strangers)) == ([], [(POOR, "wo_cvf")])
+
+
+def test_stability_is_a_smaller_spread_over_seeds():
+    wide = pd.concat([cell(POOR, "omac", around(12)), cell(POOR, "wo_cca", [6.0, 9.0, 11.0, 13.0, 16.0])])
+    gain, spread = claims.better_and_steadier(study(wide))[0]
+    assert gain.value == pytest.approx(1.0) and spread.value == pytest.approx(
+        np.std([6, 9, 11, 13, 16]) - 0.1414, abs=1e-4
+    )
+    assert spread.says == "for" and gain.says == "open" and word("better and steadier", wide) == verdict.PARTLY
+
+
+def test_values_of_an_explicit_maximum_lie_above_or_not():
+    def table(omac, maxq):
+        return pd.concat([cell(POOR, "omac", around(12), q_tot=omac), cell(POOR, "maxq", around(12), q_tot=maxq)])
+
+    assert word("overestimated", table(8.0, 10.0)) == verdict.HOLDS
+    assert word("overestimated", table(10.0, 8.0)) == verdict.FAILS
+    assert word("overestimated", ablated(omac=12, maxq=11)) == verdict.NOT_RUN  # older rows do not have the column
+
+
+def test_eq1_on_trained_networks_counts_states_and_what_they_gain():
+    def table(share, excess):
+        return pd.concat(cell(d, "omac", around(12), igm_violation=share, igm_excess=excess) for d in TWELVE)
+
+    assert word("igm", table(0.0, 0.0)) == verdict.HOLDS and word("igm", table(0.2, 0.9)) == verdict.FAILS
+    assert word("igm", table(0.2, 0.001)) == verdict.PARTLY
+    assert word("igm", table(0.0, 0.0)[:20]) == verdict.PARTLY and word("igm", rows(TWELVE)) == verdict.NOT_RUN
+
+
+def test_seeds_that_diverge_are_counted_by_the_rule_of_the_curves(monkeypatch):
+    monkeypatch.setattr(claims, "data_sets", lambda name: TWELVE[:1])
+
+    def table(**q_tot):
+        return pd.concat(
+            cell(d, a, around(12), "eval", q_tot=q_tot.get(a, 5.0), L_Q=1.0)
+            for d in TWELVE[:1]
+            for a in ("omac", "omar", "bcq", "cql")
+        )
+
+    parts, missing = claims.diverged(study(table(omar=21.0)))
+    assert not missing and [(p.value, p.says) for p in parts] == [(1.0, "for"), (0.0, "open"), (0.0, "open")]
+    assert word("diverged", table(omar=21.0, bcq=21.0, cql=-21.0)) == verdict.HOLDS
+    assert word("diverged", table()) == verdict.CANNOT and word("diverged", table(omac=21.0)) == verdict.FAILS
+    assert word("diverged", table()[:5]) == verdict.NOT_RUN
+
+
+def test_credit_weights_are_correlated_and_the_coupling_is_what_exceeds_the_control(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "path", lambda dataset: tmp_path / f"{dataset}.csv")
+    tests = ("correlated", "coupling")
+    assert [word(t, rows(NINE[:1])) for t in tests] == [verdict.NOT_RUN] * 2
+    rng = np.random.default_rng(0)
+
+    def write(coupled, control):
+        table = pd.DataFrame({"seed": np.repeat(np.arange(5), 40), "agent": 0, "w_v": rng.random(200) + 1})
+        parts = [
+            table.assign(variant=v, data=r * table["w_v"] + 0.1 * rng.random(200))
+            for v, r in (("default", coupled), ("wo_cca", control))
+        ]
+        pd.concat(parts).to_csv(tmp_path / "smax-6h_vs_8z-poor-100.csv", index=False)
+        return [word(t, rows(NINE[:1])) for t in tests]
+
+    assert write(1, 0) == [verdict.HOLDS, verdict.HOLDS]
+    assert write(1, 3) == [verdict.HOLDS, verdict.FAILS]
+    assert write(-1, 1) == [verdict.FAILS, verdict.FAILS]
+
+
+def test_the_papers_tables_are_held_against_its_text():
+    assert printed.highest()[:2] == (9, 12) and printed.highest("table1")[:2] == (9, 9)
+    assert (
+        "clearly above all four (Welch) on 1; not on 5m_vs_6m poor, 3s5z_vs_3s6z good, corridor good"
+        in printed.highest()[2]
+    )
+    assert printed.highest("table1")[2].endswith("printed oddly: 10.047")
+    assert printed.highest(maps=("6h_vs_8z", "corridor"))[:2] == (5, 6)
+    assert printed.drop()[:2] == (21, 24) and "poor 10 % BCQ-MA (2.33 against OMAC's 2.49)" in printed.drop()[2]
+    assert printed.outperforms()[:2] == (4, 4) and "ICQ on 9" in printed.outperforms()[2]
+    assert printed.quality()[:2] == (1, 2) and printed.others() == "with others' baselines, highest on 7 of 9"
+    assert [verdict.by_count(k, 3) for k in (3, 2, 0)] == [verdict.HOLDS, verdict.PARTLY, verdict.FAILS]
+
+
+def test_other_printed_numbers_would_give_other_words(monkeypatch):
+    def better(name):
+        table = tables.published(name)
+        ours = table["algorithm"] == "omac"
+        return table.assign(mean=table["mean"].where(~ours, "19.00"), std=table["std"].where(~ours, "0.10"))
+
+    monkeypatch.setattr(printed, "published", better)
+    assert printed.highest()[:2] == (12, 12) and "clearly above all four (Welch) on 12" in printed.highest()[2]
+    assert printed.highest()[2].count("not on") == 0 and printed.drop()[:2] == (24, 24)
+
+
+def test_verdicts_follow_the_rows_and_take_no_other_profile_or_ablation_for_omac(monkeypatch):
+    monkeypatch.setattr(claims, "data_sets", lambda name: TWELVE[3:6])
+    some = CLAIMS[CLAIMS["test"].isin(["outperforms", "most", "gain of CVF", "nothing", "quality"])].drop_duplicates(
+        "test"
+    )
+
+    def words(table):
+        return {v.claim["test"]: v.word for v in verdict.verdicts(table, claims=some)}
+
+    fixed = {"nothing": verdict.CANNOT, "quality": verdict.CANNOT}
+    ahead = pd.concat([rows(TWELVE[3:6]), cell(POOR, "wo_cvf", around(11))])
+    assert words(ahead) == {"outperforms": verdict.HOLDS, "most": verdict.HOLDS, "gain of CVF": verdict.HOLDS, **fixed}
+    behind = pd.concat([rows(TWELVE[3:6], omac=8.0), cell(POOR, "wo_cvf", around(11))])
+    assert words(behind) == {"outperforms": verdict.FAILS, "most": verdict.FAILS, "gain of CVF": verdict.FAILS, **fixed}
+    quick = pd.concat(
+        [rows(TWELVE[3:4]), rows(TWELVE[3:6]).assign(profile="quick"), rows(TWELVE[3:6]).assign(env="smac")]
+    )
+    assert words(quick) == {
+        "outperforms": verdict.PARTLY,
+        **dict.fromkeys(("most", "gain of CVF"), verdict.NOT_RUN),
+        **fixed,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"test": "no such"}, "claim C01 names the test 'no such'; there are cited, outperforms"),
+        ({"test": "cited"}, "claim C01 is cited but names no test: fill shown_by"),
+        (
+            {"test": "cited", "shown_by": "tests/test_verdict.py: test_x"},
+            "claim C01 cites 'test_x' in tests/test_verdict",
+        ),
+        ({"test": "cited", "broken_by": "no/such.ipynb: words"}, "claim C01 cites 'words' in no/such.ipynb"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_is_refused_by_name(change, words):
+    with pytest.raises(ValueError, match=words):
+        verdict.verdicts(rows(TWELVE[:1]), claims=CLAIMS[:1].assign(**change))
+
+
+def test_rows_that_cannot_be_judged_are_refused():
+    table = rows(TWELVE[:1])
+    with pytest.raises(ValueError, match="no final rows of smac at profile laptop"):
+        verdict.verdicts(table, env="smac")
+    with pytest.raises(ValueError, match="level is 'best'; it must be one of good, medium, poor"):
+        verdict.verdicts(table, level="best")
+    twice = pd.concat([table, *[cell(POOR, "wo_cvf", [1.0])] * 2])
+    with pytest.raises(ValueError, match="two final rows"):
+        verdict.verdicts(twice)
+
+
+def test_missing_cells_are_named_in_few_words():
+    missing = [(d, a) for d in TWELVE[:3] for a in FIVE] + [(POOR, "wo_cca"), (POOR, "icq")]
+    assert vf.lacking(missing) == "all five: 5m_vs_6m; w/o CCA, ICQ: 6h_vs_8z poor" and vf.lacking([]) == ""
+
+
+def test_table_and_figure_show_each_claim_and_each_statistic_once():
+    chosen = CLAIMS[CLAIMS["test"].isin(["consistently", "consistently with less data", "tau", "cited"])]
+    found = verdict.verdicts(pd.concat([rows(TWELVE[3:4]), ablated(omac=12, tau_08=12.3)]), claims=chosen)
+    table = vf.table(found).set_index("")
+    assert table.index.tolist() == chosen["id"].tolist()
+    tau = table.loc[chosen.set_index("test").loc["tau", "id"]]
+    assert tau["verdict"] == "**holds in part**" and tau["found here (SMAX)"].startswith(
+        "OMAC − tau 0.8, poor: -0.30 ["
+    )
+    assert tau["found here (SMAX)"].endswith("*not run yet:* tau 0.5: 6h_vs_8z poor")
+    numbers = vf.statistics(found)
+    assert len(numbers) == 2 and numbers["statistic"].is_unique and "," in numbers["claims"][0]
+    axis = vf.forest(found, "title").axes[0]
+    assert len(axis.get_yticks()) == 2 and axis.get_xlabel() == "points of return"
+    assert [t.get_text().split("  (")[0] for t in axis.get_yticklabels()] == numbers["statistic"].tolist()
+    with pytest.raises(ValueError, match="no claim has a statistic"):
+        vf.forest([v for v in found if v.claim["test"] == "cited"], "title")
+
+
+def test_the_written_verdicts_are_those_of_the_committed_results():
+    assert results.markdown(vf.table(verdict.verdicts(STUDY))) in (FIGURES / "verdict.md").read_text()
