@@ -70,7 +70,7 @@ def gradient_steps(data, hyper, seeds):
     rows = []
     for name in algorithms.REGISTRY:
         work, flops = stepper(data, name, hyper, seeds)
-        t = in_turn([work, gemm])
+        t = in_turn([work, gemm], 5)
         share = (flops / t[:, 0]) / (gemm_flops / t[:, 1])
         each = STEPS * len(seeds)
         rows.append(
@@ -126,7 +126,7 @@ def layouts(data, hyper, seeds):
         work()
         torch.set_num_threads(1)
 
-    t = in_turn([partial(on, n, work) for (_, n), work in zip(kinds, works, strict=True)])
+    t = in_turn([partial(on, n, work) for (_, n), work in zip(kinds, works, strict=True)], 4)
     return [
         {"seeds stacked": count, "threads": n, "core-ms per seed-step": x / STEPS / count * n * 1e3}
         for (count, n), x in zip(kinds, np.median(t, 0), strict=True)
