@@ -116,10 +116,7 @@ def losses(rows, title):
         if "return_followed" in part and part["return_followed"].notna().any():
             line[1].axhline(part["return_followed"].mean(), color=COLOURS["data"], ls="--", lw=1)
         for ax in (line[0], line[2]):
-            ax.set_yscale("log")
-            ax.yaxis.set(
-                major_locator=LogLocator(subs=(1, 2, 3, 5)), minor_locator=NullLocator(), major_formatter="{x:g}"
-            )
+            _log(ax)
         for ax in line:
             if not ax.lines:
                 _empty(ax, "not logged")
@@ -150,7 +147,7 @@ def switches(rows, lines, title):
         if not ax.lines:
             _empty(ax, "not run yet")
     axes[0, 1].axhline(1, color=COLOURS["data"], ls="--", lw=1)
-    axes[1, 1].set_yscale("log")
+    _log(axes[1, 1])
     return _finish(figure, axes, title)
 
 
@@ -207,6 +204,11 @@ def _line(ax, group, column, name, band, **style):
     low, high = (mean - std, mean + std) if band == "std" else (by_step.min(), by_step.max())
     if band:
         ax.fill_between(x, low, high, color=COLOUR[name], alpha=0.15, lw=0)
+
+
+def _log(ax):
+    ax.set_yscale("log")
+    ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
 
 
 def _empty(ax, words):
