@@ -26,7 +26,7 @@ figures: setup        ## every table and figure of notebooks 04 to 08 from the c
 	$(RUN) jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/0[45678]_*.ipynb
 
 bench: setup          ## speed, as ratios of one run: benchmarks/results.md
-	$(RUN) dvc repro subsample@6h_vs_8z-medium-100 subsample@6h_vs_8z-medium-held
+	$(RUN) dvc repro subsample@6h_vs_8z-medium-held $(foreach m,5m_vs_6m 6h_vs_8z 3s5z_vs_3s6z corridor,subsample@$(m)-medium-100)
 	$(RUN) python benchmarks/run.py
 
 setup: $(VENV)/.ready

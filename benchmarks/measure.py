@@ -51,7 +51,7 @@ def product(hyper, spec, seeds):
 
 
 def stepper(data, algorithm, hyper, seeds):
-    """A function that makes STEPS gradient steps of all seeds, and their FLOPs, counted by torch from the shapes."""
+    """A function that makes STEPS gradient steps of all seeds."""
     run = Run(data, algorithms.get(algorithm), hyper, seeds)
     at = iter(range(10**9))
 
@@ -59,9 +59,7 @@ def stepper(data, algorithm, hyper, seeds):
         for _ in range(STEPS):
             run.step(next(at), "joint")
 
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return work, counter.get_total_flops()
+    return work
 
 
 def gradient_steps(data, hyper, seeds):
@@ -69,7 +67,10 @@ def gradient_steps(data, hyper, seeds):
     gemm, gemm_flops = product(hyper, data.spec, len(seeds))
     rows = []
     for name in algorithms.REGISTRY:
-        work, flops = stepper(data, name, hyper, seeds)
+        work = stepper(data, name, hyper, seeds)
+        with FlopCounterMode(display=False) as counter:
+            work()
+        flops = counter.get_total_flops()
         t = in_turn([work, gemm], 5)
         share = (flops / t[:, 0]) / (gemm_flops / t[:, 1])
         each = STEPS * len(seeds)
@@ -101,7 +102,7 @@ OPERATIONS = {
 
 def where_it_goes(data, hyper, seeds):
     """(a) A row per kind of operation of OMAC's gradient step: its share of the time that torch's profiler sees."""
-    work, _ = stepper(data, "omac", hyper, seeds)
+    work = stepper(data, "omac", hyper, seeds)
     work()
     with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as seen:
         for _ in range(ROUNDS):
@@ -119,7 +120,7 @@ def layouts(data, hyper, seeds):
     Core-ms per seed and step: what counts where two cells run side by side, a core each.
     """
     kinds = [(len(seeds), 1), (1, 1), (len(seeds), 2)]
-    works = [stepper(data, "omac", hyper, seeds[:count])[0] for count, _ in kinds]
+    works = [stepper(data, "omac", hyper, seeds[:count]) for count, _ in kinds]
 
     def on(threads, work):
         torch.set_num_threads(threads)
@@ -135,7 +136,7 @@ def layouts(data, hyper, seeds):
 
 def against_the_peer(data, hyper, seeds):
     """(d) OMAC here against the plain reference, per seed: (rows, the ratio, its spread over rounds)."""
-    ours, _ = stepper(data, "omac", hyper, seeds)
+    ours = stepper(data, "omac", hyper, seeds)
     peer = Reference(data, hyper, seeds[0])
 
     def theirs():
@@ -202,8 +203,7 @@ def projection(params, profile):
         battles = len(seeds) * (hyper.steps // hyper.eval_every * hyper.eval_episodes + hyper.final_episodes)
         row = {"map": map_name, "evaluation": battles / rate}
         for name in algorithms.REGISTRY:
-            work, _ = stepper(data, name, hyper, seeds)
-            step = np.median(in_turn([work], 2)) / STEPS
+            step = np.median(in_turn([stepper(data, name, hyper, seeds)], 3)) / STEPS
             row[name] = step * hyper.steps + row["evaluation"]
         rows.append(row)
     return rows
@@ -220,7 +220,10 @@ def hours(rows, fixed, cores=2):
 
 
 def phases(dataset, algorithm, profile, steps):
-    """(c) Seconds of a cell in a fresh process, by phase; training is measured on `steps` and scaled to the profile's."""
+    """(c) Seconds of a cell in a fresh process, by phase; training is measured on 2 `steps` and scaled to the profile's.
+
+    Three trainings tell a step from a snapshot: of `steps` with all of the profile's snapshots, of `steps` and 3 `steps` with one.
+    """
     code = f"""
 import time
 t = [time.perf_counter()]
@@ -235,11 +238,13 @@ t.append(time.perf_counter())
 p = load_params()
 torch.set_num_threads(p["threads"])
 whole = p["profiles"]["{profile}"]
-for steps in ({steps}, 2 * {steps}):
-    p["profiles"]["bench"] = {{**whole, "steps": steps, "eval_every": steps * whole["eval_every"] // whole["steps"]}}
+runs = []
+for steps, snapshots in (({steps}, whole["steps"] // whole["eval_every"]), ({steps}, 1), (3 * {steps}, 1)):
+    p["profiles"]["bench"] = {{**whole, "steps": steps, "eval_every": steps // snapshots}}
     h, seeds = settings(p, "bench", data.spec.map, data.about["level"])
-    trained = training.train(data, "{algorithm}", h, seeds, progress=False, held=held)
+    runs.append(training.train(data, "{algorithm}", h, seeds, progress=False, held=held))
     t.append(time.perf_counter())
+trained = runs[0]
 env, few = f"{{data.spec.env}}:{{data.spec.map}}", battle_seeds(9, 64, shape=(len(seeds), 64))
 for _ in range(2):
     evaluate(env, trained.policy, [trained.snapshots[-1]["policy"]], few)
@@ -250,14 +255,14 @@ print(*t)
 """
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OMAC_PROGRESS": "0"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    start_up, read, once, twice, first, again, evaluation = np.diff([float(x) for x in done.stdout.split()[-8:]])
-    step = (twice - once) / steps  # both have as many snapshots as a whole cell
+    start_up, read, often, short, long, first, again, evaluation = np.diff([float(x) for x in done.stdout.split()[-9:]])
+    step = (long - short) / (2 * steps)
     total = settings(load_params(), profile)[0].steps
     whole = {
         "start-up (imports)": start_up,
         "data": read,
         TRAINING: step * total,
-        "networks, snapshots and their diagnostics": once - step * steps,
+        "networks, snapshots and their diagnostics": often - step * steps,
         "compiling": first - again,
         "evaluation": evaluation,
     }

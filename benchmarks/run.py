@@ -2,6 +2,8 @@
 
 import argparse
 import platform
+import sys
+import time
 from pathlib import Path
 
 import measure
@@ -23,23 +25,33 @@ def table(rows):
     return markdown(pd.DataFrame(short))
 
 
+def announce(part):
+    """Say what is measured next, and when it began."""
+    print(f"{time.strftime('%H:%M:%S')} {part}", file=sys.stderr, flush=True)
+
+
 def report(profile, cell_steps):
     """All sections, as Markdown text."""
     params = load_params()
     torch.set_num_threads(params["threads"])
     data = datasets.load(DATASET)
     hyper, seeds = settings(params, profile, data.spec.map, data.about["level"])
+    announce("a gradient step of each algorithm")
     steps = measure.gradient_steps(data, hyper, seeds)
     goes = measure.where_it_goes(data, hyper, seeds)
+    announce("the plain implementation; seeds and threads")
     peer, ratio, spread = measure.against_the_peer(data, hyper, seeds)
     laid_out = measure.layouts(data, hyper, seeds)
+    announce("battles")
     net, states, _ = levels.load("smax", data.spec.map, "good")
     battles = measure.battles(f"smax:{data.spec.map}", (32, 128, 320), states[-1:], net)
+    announce("a cell")
     cell = measure.phases(DATASET, "omac", profile, cell_steps)
     ours = sum(row["seconds"] for row in cell) / len(seeds)
     plain = measure.plain_cell(
         f"smax:{data.spec.map}", data, hyper, peer[1]["ms per seed-step"] / 1e3, cell, net, states[-1:]
     )
+    announce("the whole study, map by map")
     grid = measure.projection(params, profile)
     fixed = sum(row["seconds"] for row in cell if row["phase"] not in ("evaluation", measure.TRAINING))
     parts = {row["phase"]: row for row in cell}
@@ -101,7 +113,7 @@ def main():
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop")
-    parser.add_argument("--cell-steps", type=int, default=80, help="gradient steps of the cell that is scaled up")
+    parser.add_argument("--cell-steps", type=int, default=40, help="a cell is scaled up from twice as many steps")
     args = parser.parse_args()
     text = report(args.profile, args.cell_steps)
     with atomic(OUT) as part:
