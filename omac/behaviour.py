@@ -44,7 +44,7 @@ MAPS = {  # longer where MAPPO learns slowly; on 6h_vs_8z it wins every battle a
     "5m_vs_6m": Mappo(battle_steps=10_000_000),
     "3s5z_vs_3s6z": Mappo(battle_steps=4_000_000),
     "corridor": Mappo(
-        battle_steps=2_500_000, entropy=0.01
+        battle_steps=4_000_000, entropy=0.01
     ),  # without it two of three seeds stopped at 5.5 and 4.7 of 20
 }
 
