@@ -4,7 +4,11 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from functools import partial
+from multiprocessing import get_context
+from unittest import mock
 
 import numpy as np
 import torch
@@ -14,11 +18,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from omac import algorithms, datasets, levels
 from omac.config import load_params, settings
-from omac.evaluation import battle_seeds, evaluate
+from omac.envs import make
+from omac.evaluation import SLOTS, battle_seeds, evaluate
 from omac.paths import ROOT
+from omac.results import arrival
 from omac.training import Run
 
 ROUNDS, STEPS = 7, 5  # rounds of a comparison, gradient steps in each
+FEW = 200  # episodes that are enough to time a step on, where many data sets are
 TRAINING = "training, scaled to all steps"
 
 
@@ -187,48 +194,75 @@ def plain_cell(env, data, hyper, step, whole, net, policy_states):
     return shared + step * hyper.steps + fights
 
 
-def projection(params, profile):
-    """Seconds of a cell by map and algorithm, from a few gradient steps on that map's medium data and its battles.
+def warm(env, battles):
+    """Compile the simulator for so many battles; compiled code is kept on disk."""
+    with closing(make(env, battles)) as battle:
+        view = battle.reset(battle_seeds(9, battles, shape=(battles,)))
+        battle.step(view.avail.argmax(-1))
 
-    A row per map: evaluation, and each algorithm's whole cell.
+
+def projection(params, profile, rounds=2):
+    """Seconds of a cell by map and algorithm, from a few gradient steps on some of that map's medium data and its battles.
+
+    A row per map: evaluation, and each algorithm's training and evaluation.
     """
+    torch.set_num_threads(params["threads"])
     rows = []
     for map_name in params["grid"]["maps"]:
-        data = datasets.load(f"smax-{map_name}-medium-100")
+        env, data = f"smax:{map_name}", datasets.load(f"smax-{map_name}-medium-100").select(range(FEW))
         hyper, seeds = settings(params, profile, map_name, "medium")
         net, states, _ = levels.load("smax", map_name, "good")
-        fought = battle_seeds(9, 320, shape=(1, 320))
-        evaluate(f"smax:{map_name}", net, states[-1:], fought)
-        rate = 320 / seconds(lambda e=f"smax:{map_name}", n=net, x=states[-1:], f=fought: evaluate(e, n, x, f))
+        warm(env, SLOTS)
+        rate = SLOTS / seconds(partial(evaluate, env, net, states[-1:], battle_seeds(9, SLOTS, shape=(1, SLOTS))))
         battles = len(seeds) * (hyper.steps // hyper.eval_every * hyper.eval_episodes + hyper.final_episodes)
         row = {"map": map_name, "evaluation": battles / rate}
         for name in algorithms.REGISTRY:
-            step = np.median(in_turn([stepper(data, name, hyper, seeds)], 3)) / STEPS
+            step = np.median(in_turn([stepper(data, name, hyper, seeds)], rounds)) / STEPS
             row[name] = step * hyper.steps + row["evaluation"]
         rows.append(row)
     return rows
 
 
-def hours(rows, fixed, cores=2):
+def side_by_side(params, profile):
+    """`projection` as the study runs, a process on each of two cores at once: the mean of the two, a row per map."""
+    flags = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
+    with mock.patch.dict(os.environ, flags), ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        both = list(pool.map(projection, [params] * 2, [profile] * 2))
+    return [{k: x if k == "map" else (x + b[k]) / 2 for k, x in a.items()} for a, b in zip(*both, strict=True)]
+
+
+def hours(rows, fixed, share=1.0, cores=2):
     """Hours of the whole grid on `cores`: three levels of each map with every algorithm; 6h_vs_8z's two subsets too, and five ablations.
 
-    fixed: seconds that every cell takes beside what `rows` hold.
+    fixed: seconds that every cell takes beside what `rows` hold; share: of the steps that `rows` count.
     """
-    cells = {row["map"]: sum(row[name] + fixed for name in algorithms.REGISTRY) for row in rows}
-    omac = next(row["omac"] for row in rows if row["map"] == "6h_vs_8z") + fixed
+
+    def cell(row, name):
+        return (row[name] - row["evaluation"]) * share + row["evaluation"] + fixed
+
+    cells = {row["map"]: sum(cell(row, name) for name in algorithms.REGISTRY) for row in rows}
+    omac = next(cell(row, "omac") for row in rows if row["map"] == "6h_vs_8z")
     return (3 * sum(cells.values()) + 6 * cells["6h_vs_8z"] + 5 * omac) / cores / 3600
+
+
+def needed(rows, profile):
+    """The steps that values need, by the study's own `rows`: the latest step at which OMAC's mean Q_tot first meets the
+    return that followed, over its data sets; None where no cell is run or Q_tot never meets it.
+    """
+    steps = arrival(rows[(rows["profile"] == profile) & (rows["algorithm"] == "omac")])["Q_tot reaches it at step"]
+    return None if steps.empty or "never" in steps.tolist() else int(steps.max())
 
 
 def phases(dataset, algorithm, profile, steps):
     """(c) Seconds of a cell in a fresh process, by phase; training is measured on 2 `steps` and scaled to the profile's.
 
-    Three trainings tell a step from a snapshot: of `steps` with all of the profile's snapshots, of `steps` and 3 `steps` with one.
+    Three trainings, after one that warms up, tell a step from a snapshot: of `steps` with one and with two snapshots, of 3 `steps` with one.
     """
     code = f"""
 import time
 t = [time.perf_counter()]
 import torch
-from omac import datasets, study, training
+from omac import datasets, study, training  # study as a cell does
 from omac.config import load_params, settings
 from omac.evaluation import battle_seeds, evaluate
 import omac.envs.smax
@@ -237,33 +271,37 @@ data, held = datasets.load("{dataset}"), datasets.load(datasets.held_of("{datase
 t.append(time.perf_counter())
 p = load_params()
 torch.set_num_threads(p["threads"])
-whole = p["profiles"]["{profile}"]
-runs = []
-for steps, snapshots in (({steps}, whole["steps"] // whole["eval_every"]), ({steps}, 1), (3 * {steps}, 1)):
-    p["profiles"]["bench"] = {{**whole, "steps": steps, "eval_every": steps // snapshots}}
-    h, seeds = settings(p, "bench", data.spec.map, data.about["level"])
-    runs.append(training.train(data, "{algorithm}", h, seeds, progress=False, held=held))
+h, seeds = settings(p, "{profile}", data.spec.map, data.about["level"])
+for steps, snapshots in ((2, 1), ({steps}, 1), ({steps}, 2), (3 * {steps}, 1)):
+    p["profiles"]["bench"] = {{**p["profiles"]["{profile}"], "steps": steps, "eval_every": steps // snapshots}}
+    few, _ = settings(p, "bench", data.spec.map, data.about["level"])
+    trained = training.train(data, "{algorithm}", few, seeds, progress=False, held=held)
     t.append(time.perf_counter())
-trained = runs[0]
-env, few = f"{{data.spec.env}}:{{data.spec.map}}", battle_seeds(9, 64, shape=(len(seeds), 64))
+env, policy = f"{{data.spec.env}}:{{data.spec.map}}", trained.snapshots[-1]["policy"]
+def fight(snapshots, battles):
+    fought = battle_seeds(9, battles, shape=(snapshots * len(seeds), battles))
+    evaluate(env, trained.policy, [policy] * snapshots, fought)
+    t.append(time.perf_counter())
 for _ in range(2):
-    evaluate(env, trained.policy, [trained.snapshots[-1]["policy"]], few)
-    t.append(time.perf_counter())
-study.score(trained, env, h, seeds)
-t.append(time.perf_counter())
+    fight(1, 64)
+fight(h.steps // h.eval_every, h.eval_episodes)
+fight(1, h.final_episodes)
 print(*t)
 """
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OMAC_PROGRESS": "0"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    start_up, read, often, short, long, first, again, evaluation = np.diff([float(x) for x in done.stdout.split()[-9:]])
-    step = (long - short) / (2 * steps)
-    total = settings(load_params(), profile)[0].steps
+    *spent, eval_, final = np.diff([float(x) for x in done.stdout.split()[-11:]])
+    start_up, read, _, one, two, long, first, again = spent
+    hyper = settings(load_params(), profile)[0]
+    step, snapshot = (long - one) / (2 * steps), two - one
     whole = {
         "start-up (imports)": start_up,
         "data": read,
-        TRAINING: step * total,
-        "networks, snapshots and their diagnostics": often - step * steps,
+        TRAINING: step * hyper.steps,
+        "networks, snapshots and their diagnostics": one
+        - step * steps
+        + (hyper.steps // hyper.eval_every - 1) * snapshot,
         "compiling": first - again,
-        "evaluation": evaluation,
+        "evaluation": eval_ + final,
     }
     return [{"phase": k, "seconds": v, "share": v / sum(whole.values())} for k, v in whole.items()]
