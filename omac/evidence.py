@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from omac.statistics import interval, mean_std
 from omac.tables import published
@@ -27,7 +29,10 @@ class Study(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One statistic of a claim, its 95 % interval, and the side of `bar` where the claim puts it: above, below or within ±."""
+    """One statistic of a claim, its 95 % interval, and the side of `bar` where the claim puts it: above, below or within ±.
+
+    only: "for" or "against" when the statistic can speak no other way: a lower bound below a bar proves nothing.
+    """
 
     what: str
     unit: str
@@ -36,22 +41,50 @@ class Part(NamedTuple):
     high: float
     bar: float
     side: str
+    only: str = ""
 
     @property
     def says(self):
-        """ "for" when the interval is on the claimed side, "against" when it is on the other, "open" when it is on both."""
+        """ "for" when the interval is on the claimed side, "against" when it is on the other; else, or not `only`, "open"."""
         if self.side == "within":
             inside, outside = max(-self.low, self.high) <= self.bar, max(self.low, -self.high) > self.bar
         else:
             above, below = self.low > self.bar, self.high < self.bar
             inside, outside = (above, below) if self.side == "above" else (below, above)
-        return "for" if inside else "against" if outside else "open"
+        said = "for" if inside else "against" if outside else "open"
+        return said if self.only in ("", said) else "open"
 
 
-def part(what, unit, statistic, groups, bar=0.0, side="above"):
+def part(what, unit, statistic, groups, bar=0.0, side="above", only=""):
     """A Part: `statistic` of groups of scores and its stratified bootstrap (`statistics.interval`)."""
     low, high = interval(statistic, *groups, level=LEVEL)
-    return Part(what, unit, float(statistic(*groups)), float(low), float(high), bar, side)
+    return Part(what, unit, float(statistic(*groups)), float(low), float(high), bar, side, only)
+
+
+def least(what, gaps, bar=0.0, side="above", only=""):
+    """A Part: the least mean of `gaps`, differences [seeds] in points of one data set, by Student's t.
+
+    Its interval lies above the bar when that of every difference does, and below it when that of one does at a level that
+    keeps LEVEL for all of them together (Bonferroni). So of five equal algorithms with five seeds one is found behind the
+    best of the other four in 2 of 100 data sets; held against the best alone, with a bootstrap, in 21.
+    """
+    means = np.array([g.mean() for g in gaps])
+    errors = np.array([g.std(ddof=1) / np.sqrt(len(g)) if len(g) > 1 else np.nan for g in gaps])
+    miss, free = (1 - LEVEL) / 2, np.array([len(g) - 1 for g in gaps])
+    low = (means - stats.t.isf(miss, free) * errors).min()
+    high = (means + stats.t.isf(miss / len(gaps), free) * errors).min()
+    return Part(what, POINTS, float(means.min()), float(low), float(high), bar, side, only)
+
+
+def so_far(have, wanted, missing, found):
+    """([Part], what it waits for) of a Part `found` on data sets `have` of `wanted`: a mean of numbers in [0, 1].
+
+    A data set that is missing may be 0 or 1, so that the interval widens by both; where it is decided all the same,
+    nothing is waited for.
+    """
+    known = len(have) / len(wanted)
+    found = found._replace(low=found.low * known, high=found.high * known + (1 - known))
+    return [found], missing if found.says == "open" else []
 
 
 def mean(tasks):

@@ -33,22 +33,24 @@ class Verdict(NamedTuple):
 def rules():
     """The thresholds, in words: one line each."""
     return [
-        f"interval: {100 * LEVEL:g} %, bootstrap over seeds; a statistic counts when the whole interval is on one side of its bar",
+        f"interval: {100 * LEVEL:g} %, over seeds; a statistic counts when the whole interval is on one side of its bar",
+        "  differences on one data set: Student's t; of several lines the least counts, its upper end by Bonferroni's level",
+        "  all else: bootstrap; probabilities and shares over data sets widen as if a missing one were 0, and 1",
         f"probability that a run returns more, and share of data sets: bar {CHANCE}",
         f"difference: bar 0; 'close' is within ±{CLOSE} points of return, 'much better' beyond {CLOSE}",
         f"share of states that break Eq. (1): bar {RARE}",
     ]
 
 
-def decide(parts, missing):
-    """The word on a claim from its Parts and from what is missing.
+def decide(parts, missing, citations=()):
+    """The word on a claim from its Parts, from what is missing, and from `cited`, which counts as a Part for each way it says.
 
     All parts as claimed: holds, in part while something is missing. Some: holds in part. None, and at least one the
     other way: does not hold. All undecided, or no parts: not run yet when something is missing, else it cannot be tested.
     """
-    says = Counter(p.says for p in parts)
+    says = Counter([*(p.says for p in parts), *citations])
     if says["for"]:
-        return HOLDS if says["for"] == len(parts) and not missing else PARTLY
+        return HOLDS if says["for"] == says.total() and not missing else PARTLY
     if says["against"]:
         return FAILS
     return NOT_RUN if missing else CANNOT
@@ -60,31 +62,32 @@ def by_count(how_many, of):
 
 
 def cited(claim):
-    """A claim of theory: holds by the tests that show it, in part or not by those that break it.
+    """What tests and notebooks say of a claim: "for" by those that show it, "against" by those that break it, in a list.
 
     shown_by, broken_by: "file: words; ...", files relative to the checkout. Raises ValueError when a file does not hold
-    its words, or nothing is cited.
+    its words, or nothing is cited for a claim of theory.
     """
-    found = {}
-    for column in ("shown_by", "broken_by"):
-        found[column] = [x.split(": ", 1) for x in claim[column].split("; ") if x]
-        for file, words in found[column]:
+    found = []
+    for column, says in (("shown_by", "for"), ("broken_by", "against")):
+        found += [says] if claim[column] else []
+        for file, words in (x.split(": ", 1) for x in claim[column].split("; ") if x):
             path = ROOT / file
             exact = f"def {words}(" if path.suffix == ".py" else words
             if not path.is_file() or exact not in path.read_text():
                 raise ValueError(
                     f"claim {claim['id']} cites {words!r} in {file}, which does not hold it: correct claims.csv"
                 )
-    if not any(found.values()):
+    if claim["test"] == "cited" and not found:
         raise ValueError(f"claim {claim['id']} is cited but names no test: fill shown_by or broken_by in claims.csv")
-    return (PARTLY if found["broken_by"] else HOLDS) if found["shown_by"] else FAILS
+    return found
 
 
 def verdicts(rows, env="smax", profile="laptop", level="poor", claims=None):
     """A Verdict for each claim. rows: tidy result rows; level: where the parts of 6.4 are ablated, in the paper poor.
 
-    claims: default data/paper/claims.csv. Raises ValueError for an unknown test, a citation that does not exist, rows
-    without the environment and profile, another level, and two final rows of one seed.
+    claims: default data/paper/claims.csv; one of which something is `untested` holds in part at most. Raises ValueError for
+    an unknown test, a citation that does not exist, rows without the environment and profile, another level, and two
+    final rows of one seed.
     """
     if level not in LEVELS:
         raise ValueError(f"level is {level!r}; it must be one of {', '.join(LEVELS)}")
@@ -100,9 +103,11 @@ def verdicts(rows, env="smax", profile="laptop", level="poor", claims=None):
         if test in TESTS and test not in measured:
             measured[test] = TESTS[test](study)
         parts, missing = measured.get(test, ([], []))
-        word = cited(claim) if test == "cited" else decide(parts, missing)
-        how_many, of, printed = PRINTED[test]() if test in PRINTED else (0, 0, "")
-        found.append(
-            Verdict(claim, word, parts, list(dict.fromkeys(missing)), by_count(how_many, of) if of else "", printed)
-        )
+        word = decide(parts, missing, cited(claim))
+        word = PARTLY if word == HOLDS and claim["untested"] else word
+        printed_word, printed = "", ""
+        if test in PRINTED:
+            how_many, of, words = PRINTED[test]()
+            printed_word, printed = by_count(how_many, of), f"{how_many} of {of}: {words}"
+        found.append(Verdict(claim, word, parts, list(dict.fromkeys(missing)), printed_word, printed))
     return found

@@ -12,7 +12,7 @@ from omac.figures import STYLE
 from omac.results import LEVELS
 from omac.study_figures import LABEL
 from omac.tables import PAPERS
-from omac.verdict import CANNOT, NOT_RUN
+from omac.verdict import CANNOT, NOT_RUN, PARTLY
 
 UNITS = [P, POINTS, SHARE, R]
 SAID = {"for": "as claimed", "against": "the other way", "open": "undecided"}
@@ -49,10 +49,9 @@ def measured(verdict):
         words = f"of {len(parts)} statistics {', '.join(f'{says[s]} {SAID[s]}' for s in SAID if says[s])}"
     elif verdict.word == CANNOT and parts:
         words += "; undecided"
-    if claim["test"] == "cited":
-        quoted = {"shown by": claim["shown_by"], "against it": claim["broken_by"]}
-        words = "; ".join(f"{how} {_citation(x)}" for how, x in quoted.items() if x)
-    return "; ".join(filter(None, [words, verdict.missing and f"*{NOT_RUN}:* {lacking(verdict.missing)}"]))
+    quoted = {"shown by": claim["shown_by"], "against it": claim["broken_by"]}
+    cited = [f"{how} {_citation(x)}" for how, x in quoted.items() if x]
+    return "; ".join(filter(None, [*cited, words, verdict.missing and f"*{NOT_RUN}:* {lacking(verdict.missing)}"]))
 
 
 def _citation(x):
@@ -62,19 +61,27 @@ def _citation(x):
 
 
 def table(verdicts, env="smax"):
-    """One line per claim: the sentence, what decides it, what was found, the verdict, and the paper's own tables."""
+    """One line per claim: the sentence, what decides it, what was found, the verdict, and the paper's own tables.
+
+    Beside "holds in part" how many of several statistics are as claimed.
+    """
     return pd.DataFrame(
         {
             "": v.claim["id"],
             "section": v.claim["section"],
             "the paper says": v.claim["sentence"],
-            "what decides": v.claim["decides"],
+            "what decides": "; not tested: ".join(filter(None, [v.claim["decides"], v.claim["untested"]])),
             f"found here ({env.upper()})": measured(v),
-            "verdict": f"**{v.word}**",
-            "in printed numbers (SMAC)": f"**{v.printed_word}**: {v.printed}" if v.printed else "",
+            "verdict": f"**{v.word}**" + _count(v),
+            "in printed numbers (SMAC)": f"**{v.printed_word}**, {v.printed}" if v.printed else "",
         }
         for v in verdicts
     )
+
+
+def _count(verdict):
+    n, parts = sum(p.says == "for" for p in verdict.parts), len(verdict.parts)
+    return f", {n} of {parts}" if verdict.word == PARTLY and parts > 1 else ""
 
 
 def statistics(verdicts):
@@ -88,11 +95,11 @@ def statistics(verdicts):
 
 
 def _each(verdicts):
-    """[(Part, [ids of its claims])], each Part once, by unit."""
+    """[(Part, [ids of its claims])], each Part once, by unit; it says where its interval lies, whatever a claim may take from it."""
     claims = {}
     for v in verdicts:
         for p in v.parts:
-            claims.setdefault(p, []).append(v.claim["id"])
+            claims.setdefault(p._replace(only=""), []).append(v.claim["id"])
     return sorted(claims.items(), key=lambda x: UNITS.index(x[0].unit))
 
 

@@ -187,6 +187,41 @@ def test_eq6_sends_no_gradient_into_v_or_the_targets(toy, small):
     assert grads(nets, found["L_Q"]) == {"q", "mix"}
 
 
+class Elsewhere(torch.nn.Module):
+    """A Q_i that is 100 higher at the actions that are not `a`."""
+
+    def __init__(self, net, a):
+        super().__init__()
+        self.net, self.a = net, a
+
+    def forward(self, o):
+        q = self.net(o)
+        return (q + 100).scatter(-1, self.a[..., None], q.gather(-1, self.a[..., None]))
+
+
+@pytest.mark.parametrize("value", ["expectile", "max"])
+def test_eq5_and_eq6_ask_q_at_the_actions_of_the_data_alone(toy, small, value):
+    """In-sample: what Q_i and its copy say of other actions moves no loss and no target; a maximum over all hears of it."""
+    hyper = replace(small, local_value=value)
+    nets, batch = nets_and_batch(toy, hyper)
+
+    def asked():
+        return {**omac.value_loss(nets, batch, hyper)[0], "target": omac.target(nets, batch, hyper)}
+
+    before = asked()
+    nets.q, nets.q_bar = Elsewhere(nets.q, batch.a), Elsewhere(nets.q_bar, batch.a)
+    assert set(before) == ({"L_V", "L_Q", "target"} if value == "expectile" else {"L_Q", "target"})
+    assert [torch.equal(before[k], x) for k, x in asked().items()] == [value == "expectile"] * len(before)
+
+
+def test_eq12_as_printed_gives_actions_of_different_value_one_value():
+    """Two last actions: for every tau, Eq. 6 is 0 at their own rewards and not at Eq. 12's, the larger one for both."""
+    r, done, own = torch.tensor([[0.0, 1.0]]), torch.ones(1, 2), torch.tensor([[0.0, 1.0]])
+    for v_tot in (0.5, 0.7, 1.0):  # V_tot^tau of an observation with both, rising to the maximum
+        y = losses.td_target(r, done, torch.full((1, 2), v_tot), 0.99)
+        assert losses.td_loss(own, y) == 0 and losses.td_loss(own.max().expand(1, 2), y) == 0.5
+
+
 def test_eq8_is_cloning_at_beta_zero_and_falls_as_good_actions_grow_likelier(toy, small):
     nets, batch = nets_and_batch(toy, small)
     cross_entropy = -log_pi(nets.pi, batch, small).mean((1, 2))
@@ -201,6 +236,20 @@ def test_eq8_is_cloning_at_beta_zero_and_falls_as_good_actions_grow_likelier(toy
             p -= 0.1 * p.grad
     gain = (log_pi(nets.pi, batch, small) - before) * (adv > 1)
     assert gain.sum() > 0
+
+
+def test_eq8_the_policy_leaves_the_datas_as_beta_grows_for_the_best_action_in_the_data():
+    """pi ~ pi_beta exp(beta A), which minimises Eq. 8 below the clip: KL to pi_beta rises from 0, and where it ends."""
+    data, adv = torch.tensor([[0.4, 0.3, 0.2, 0.1, 0.0], [-1.0, -0.5, 0.5, 1.5, 4.0]], dtype=torch.float64)
+
+    def policy(beta, clip):
+        weight = losses.awr_weight(adv, beta, clip)
+        assert weight[data > 0].max() < clip
+        return data * weight / (data * weight).sum()
+
+    far = [torch.xlogy(p, p / data).nansum().item() for p in (policy(beta, 100.0) for beta in (0, 0.5, 1, 2))]
+    assert far[0] == pytest.approx(0, abs=1e-9) and (np.diff(far) > 0.01).all()
+    torch.testing.assert_close(policy(50, np.inf), torch.eye(5, dtype=torch.float64)[3])  # never the last, the best
 
 
 def test_eq7_its_optimum_is_the_policy_that_eq8_learns(draw):
