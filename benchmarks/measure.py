@@ -177,20 +177,15 @@ def battles(env, sizes, policy_states, net):
     return rows
 
 
-def plain_cell(env, data, hyper, step, whole, net, policy_states):
+def plain_cell(hyper, step, whole, fought):
     """(d) Seconds of one seed's cell as such code runs it: a process of its own, 32 battles at every evaluation, 320 at its end.
 
     step: seconds of a gradient step of the reference; whole: the phases of our cell, whose start-up, data and compiling
-    it shares. Battles are fought by the same simulator, one policy at a time.
+    it shares; fought: rows of `battles`, one policy at a time in the same simulator.
     """
-
-    def battles(count):
-        seeds = battle_seeds(9, count, shape=(1, count))
-        evaluate(env, net, policy_states, seeds)
-        return seconds(lambda: evaluate(env, net, policy_states, seeds))
-
     shared = sum(row["seconds"] for row in whole if row["phase"] in ("start-up (imports)", "data", "compiling"))
-    fights = hyper.steps // hyper.eval_every * battles(hyper.eval_episodes) + battles(hyper.final_episodes)
+    each = {row["battles side by side"]: row["battles side by side"] / row["battles per second"] for row in fought}
+    fights = hyper.steps // hyper.eval_every * each[hyper.eval_episodes] + each[hyper.final_episodes]
     return shared + step * hyper.steps + fights
 
 

@@ -44,13 +44,12 @@ def report(profile, cell_steps):
     laid_out = measure.layouts(data, hyper, seeds)
     announce("battles")
     net, states, _ = levels.load("smax", data.spec.map, "good")
-    battles = measure.battles(f"smax:{data.spec.map}", (32, 128, 320), states[-1:], net)
+    sizes = (hyper.eval_episodes, 128, hyper.final_episodes)
+    battles = measure.battles(f"smax:{data.spec.map}", sizes, states[-1:], net)
     announce("a cell")
     cell = measure.phases(DATASET, "omac", profile, cell_steps)
     ours = sum(row["seconds"] for row in cell) / len(seeds)
-    plain = measure.plain_cell(
-        f"smax:{data.spec.map}", data, hyper, peer[1]["ms per seed-step"] / 1e3, cell, net, states[-1:]
-    )
+    plain = measure.plain_cell(hyper, peer[1]["ms per seed-step"] / 1e3, cell, battles)
     announce("the whole study, map by map")
     grid = measure.side_by_side(params, profile)
     fixed = sum(row["seconds"] for row in cell if row["phase"] not in ("evaluation", measure.TRAINING))
