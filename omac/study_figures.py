@@ -208,7 +208,9 @@ def _line(ax, group, column, name, band, **style):
 
 def _log(ax):
     ax.set_yscale("log")
-    ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
+    low, high = ax.get_ylim()
+    subs = (1, 2, 3, 5) if high < 30 * low else (1, 3) if high < 3000 * low else (1,)
+    ax.yaxis.set(major_locator=LogLocator(subs=subs), minor_locator=NullLocator(), major_formatter="{x:g}")
 
 
 def _empty(ax, words):
