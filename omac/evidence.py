@@ -65,8 +65,8 @@ def least(what, gaps, bar=0.0, side="above", only=""):
     """A Part: the least mean of `gaps`, differences [seeds] in points of one data set, by Student's t.
 
     Its interval lies above the bar when that of every difference does, and below it when that of one does at a level that
-    keeps LEVEL for all of them together (Bonferroni). So of five equal algorithms with five seeds one is found behind the
-    best of the other four in 2 of 100 data sets; held against the best alone, with a bootstrap, in 21.
+    keeps LEVEL for all of them together (Bonferroni): held against the best of them alone, which is best by chance too, an
+    equal would be found behind far more often.
     """
     means = np.array([g.mean() for g in gaps])
     errors = np.array([g.std(ddof=1) / np.sqrt(len(g)) if len(g) > 1 else np.nan for g in gaps])
