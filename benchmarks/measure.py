@@ -208,9 +208,10 @@ def projection(params, profile, rounds=2):
         hyper, seeds = settings(params, profile, map_name, "medium")
         net, states, _ = levels.load("smax", map_name, "good")
         warm(env, SLOTS)
-        rate = SLOTS / seconds(partial(evaluate, env, net, states[-1:], battle_seeds(9, SLOTS, shape=(1, SLOTS))))
-        battles = len(seeds) * (hyper.steps // hyper.eval_every * hyper.eval_episodes + hyper.final_episodes)
-        row = {"map": map_name, "evaluation": battles / rate}
+        last = battle_seeds(9, SLOTS, shape=(len(seeds), hyper.final_episodes))  # fought as a cell fights its last ones
+        snapshots = hyper.steps // hyper.eval_every * hyper.eval_episodes / hyper.final_episodes
+        fights = seconds(partial(evaluate, env, net, states[-1:] * len(seeds), last)) * (1 + snapshots)
+        row = {"map": map_name, "evaluation": fights}
         for name in algorithms.REGISTRY:
             step = np.median(in_turn([stepper(data, name, hyper, seeds)], rounds)) / STEPS
             row[name] = step * hyper.steps + row["evaluation"]
@@ -226,18 +227,21 @@ def side_by_side(params, profile):
     return [{k: x if k == "map" else (x + b[k]) / 2 for k, x in a.items()} for a, b in zip(*both, strict=True)]
 
 
-def hours(rows, fixed, share=1.0, cores=2):
-    """Hours of the whole grid on `cores`: three levels of each map with every algorithm; 6h_vs_8z's two subsets too, and five ablations.
+def whole(rows, grid):
+    """Every cell of the paper's study, as (row of its map, algorithm): Table 4, Table 1's subsets of 6h_vs_8z, Figure 3's five ablations."""
+    hard = next(row for row in rows if row["map"] == "6h_vs_8z")
+    maps = [*rows, *[hard] * len(grid["subsets"])]
+    cells = [(row, name) for row in maps for _ in grid["levels"] for name in algorithms.REGISTRY]
+    return cells + [(hard, "omac")] * len(grid["ablations"])
 
-    fixed: seconds that every cell takes beside what `rows` hold; share: of the steps that `rows` count.
+
+def hours(cells, fixed, share=1.0, cores=2):
+    """Hours of `cells`, as `whole` gives them, on `cores`.
+
+    fixed: seconds that every cell takes beside what its row holds; share: of the steps that the rows count.
     """
-
-    def cell(row, name):
-        return (row[name] - row["evaluation"]) * share + row["evaluation"] + fixed
-
-    cells = {row["map"]: sum(cell(row, name) for name in algorithms.REGISTRY) for row in rows}
-    omac = next(cell(row, "omac") for row in rows if row["map"] == "6h_vs_8z")
-    return (3 * sum(cells.values()) + 6 * cells["6h_vs_8z"] + 5 * omac) / cores / 3600
+    spent = [row["evaluation"] + share * (row[name] - row["evaluation"]) + fixed for row, name in cells]
+    return sum(spent) / cores / 3600
 
 
 def needed(rows, profile):

@@ -53,6 +53,7 @@ def report(profile, cell_steps):
     announce("the whole study, map by map")
     grid = measure.side_by_side(params, profile)
     fixed = sum(row["seconds"] for row in cell if row["phase"] not in ("evaluation", measure.TRAINING))
+    cells = measure.whole(grid, params["grid"])
     parts = {row["phase"]: row for row in cell}
     ratios = [
         ("a gradient step of OMAC: share of the matrix product's rate", steps[0]["share"]),
@@ -60,11 +61,11 @@ def report(profile, cell_steps):
         ("a whole cell, per seed: the plain implementation's time over ours", plain / ours),
         ("evaluation, of a cell's time", parts["evaluation"]["share"]),
         ("start-up of a cell, s", parts["start-up (imports)"]["seconds"]),
-        (f"the whole study, hours on two cores, {hyper.steps} steps a cell", measure.hours(grid, fixed)),
+        (f"the whole study, hours on two cores, {hyper.steps} steps a cell", measure.hours(cells, fixed)),
     ]
     needed = measure.needed(pd.read_csv(ROOT / "data" / "results.csv"), profile)
     if needed:
-        hours = measure.hours(grid, fixed, needed / hyper.steps)
+        hours = measure.hours(cells, fixed, needed / hyper.steps)
         ratios.append((f"the same at {needed} steps, where OMAC's values have arrived", hours))
     return f"""# Benchmarks
 
@@ -107,8 +108,8 @@ Seconds of training and evaluating a cell, all its seeds, on one core while anot
 
 {table(grid)}
 
-Three levels of these maps with every algorithm, 6h_vs_8z's subsets of 50 % and 10 % and five ablations, each with the {fixed:.0f} s that a cell takes besides (papermill and DVC around it not counted): {measure.hours(grid, fixed):.1f} hours for these
-113 cells on two cores.
+Three levels of these maps with every algorithm, 6h_vs_8z's subsets of 50 % and 10 % and five ablations, each with the {fixed:.0f} s that a cell takes besides (papermill and DVC around it not counted): {measure.hours(cells, fixed):.1f} hours for these
+{len(cells)} cells on two cores.
 """
 
 

@@ -1,6 +1,8 @@
 """One contract for every simulator."""
 
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -183,3 +185,14 @@ def test_whoever_has_no_smac_or_the_wrong_one_is_told_which_to_install(tmp_path,
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(RuntimeError, match="SMAC3"):
         require_smac()
+
+
+def test_jaxmarls_other_games_are_not_imported_and_jaxmarl_is_whole_for_whoever_imports_it_later():
+    code = """
+import sys
+import omac.envs.smax as ours
+assert not {"jaxmarl", "jaxmarl.environments", "jaxmarl.environments.storm"} & set(sys.modules)
+import jaxmarl
+assert jaxmarl.environments.HeuristicEnemySMAX is ours.HeuristicEnemySMAX and "jaxmarl.environments.storm" in sys.modules
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

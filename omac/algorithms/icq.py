@@ -13,7 +13,7 @@ from omac import losses
 from omac.algorithms import common
 from omac.algorithms.common import TARGETS  # noqa: F401
 from omac.networks import AgentMLP
-from omac.policy import log_pi, log_probs, policy_diagnostics, take
+from omac.policy import log_probs, policy_diagnostics, take
 
 GROUPS = {"q": ["q", "mix"], "pi": ["pi"]}
 READS = (
@@ -43,32 +43,31 @@ def known(batch):
 
 
 def value_loss(nets, batch, hyper):
-    """The TD error over transitions with an end or a next action. Returns ({"L_Q": [K]}, the advantage [K,B,n])."""
+    """The TD error over transitions with an end or a next action. Returns ({"L_Q": [K]}, Q_i [K,B,n,A] without gradient)."""
     q = nets.q(batch.o)
     q_tot = common.mixed(nets.mix, batch.s, take(q, batch.a))
-    return {"L_Q": losses.td_loss(q_tot, target(nets, batch, hyper), known(batch))}, advantage(
-        nets, batch, q.detach(), hyper
-    )
+    return {"L_Q": losses.td_loss(q_tot, target(nets, batch, hyper), known(batch))}, q.detach()
 
 
 @torch.no_grad()
-def advantage(nets, batch, q, hyper):
-    """Q_i(a_i) - sum_a pi_i(a) Q_i(a) [K,B,n], in units of return, from q [K,B,n,A]."""
-    return take(q, batch.a) - (log_probs(nets.pi, batch, hyper).exp() * q).sum(-1)
+def advantage(q, log_p, a):
+    """Q_i(a_i) - sum_a pi_i(a) Q_i(a) [K,B,n], in units of return, of q and log pi_i [K,B,n,A] and the data's actions a [K,B,n]."""
+    return take(q, a) - (log_p.exp() * q).sum(-1)
 
 
-def policy_loss(nets, batch, adv, hyper):
-    """L_pi of the advantage [K,B,n]. Returns [K]."""
-    alive = common.alive(batch, hyper)
+def policy_loss(nets, batch, q, hyper):
+    """L_pi of Q_i [K,B,n,A] without gradient. Returns [K]."""
+    alive, log_p = common.alive(batch, hyper), log_probs(nets.pi, batch, hyper)
     with torch.no_grad():
-        weight = losses.icq_weight(adv, hyper.beta_policy, alive) * nets.mix.value(batch.s)[0]
-    return losses.awr_loss(weight, log_pi(nets.pi, batch, hyper), alive)
+        weight = losses.icq_weight(advantage(q, log_p, batch.a), hyper.beta_policy, alive)
+        weight *= nets.mix.value(batch.s)[0]
+    return losses.awr_loss(weight, take(log_p, batch.a), alive)
 
 
 @torch.no_grad()
 def diagnose(nets, batch, hyper):
     """What is logged beside the results; `weight_*`: B softmax of the advantage, whose mean is 1, over the probe as one batch."""
-    adv = advantage(nets, batch, nets.q(batch.o), hyper)
+    adv = advantage(nets.q(batch.o), log_probs(nets.pi, batch, hyper), batch.a)
     weight = losses.icq_weight(adv, hyper.beta_policy, common.alive(batch, hyper))
     return {
         **common.value_diagnostics(nets, batch, target(nets, batch, hyper), known(batch)),
