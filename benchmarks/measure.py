@@ -24,7 +24,7 @@ from omac.paths import ROOT
 from omac.results import arrival
 from omac.training import Run
 
-ROUNDS, STEPS = 7, 5  # rounds of a comparison, gradient steps in each
+ROUNDS, STEPS = 7, 4  # rounds of a comparison, gradient steps in each
 FEW = 200  # episodes that are enough to time a step on, where many data sets are
 TRAINING = "training, scaled to all steps"
 
@@ -177,16 +177,18 @@ def battles(env, sizes, policy_states, net):
     return rows
 
 
-def plain_cell(hyper, step, whole, fought):
+def plain_cell(hyper, ratio, seeds, whole, fought):
     """(d) Seconds of one seed's cell as such code runs it: a process of its own, 32 battles at every evaluation, 320 at its end.
 
-    step: seconds of a gradient step of the reference; whole: the phases of our cell, whose start-up, data and compiling
-    it shares; fought: rows of `battles`, one policy at a time in the same simulator.
+    ratio: the reference's time of a gradient step over ours, per seed, taken in turn; whole: the phases of our cell of
+    `seeds` seeds, whose training it multiplies and whose start-up, data and compiling it shares; fought: rows of `battles`, one
+    policy at a time in the same simulator.
     """
-    shared = sum(row["seconds"] for row in whole if row["phase"] in ("start-up (imports)", "data", "compiling"))
+    spent = {row["phase"]: row["seconds"] for row in whole}
+    shared = spent["start-up (imports)"] + spent["data"] + spent["compiling"]
     each = {row["battles side by side"]: row["battles side by side"] / row["battles per second"] for row in fought}
     fights = hyper.steps // hyper.eval_every * each[hyper.eval_episodes] + each[hyper.final_episodes]
-    return shared + step * hyper.steps + fights
+    return shared + ratio * spent[TRAINING] / seeds + fights
 
 
 def warm(env, battles):
@@ -196,7 +198,7 @@ def warm(env, battles):
         battle.step(view.avail.argmax(-1))
 
 
-def projection(params, profile, rounds=2):
+def projection(params, profile, rounds=3):
     """Seconds of a cell by map and algorithm, from a few gradient steps on some of that map's medium data and its battles.
 
     A row per map: evaluation, and each algorithm's training and evaluation.
@@ -208,10 +210,10 @@ def projection(params, profile, rounds=2):
         hyper, seeds = settings(params, profile, map_name, "medium")
         net, states, _ = levels.load("smax", map_name, "good")
         warm(env, SLOTS)
-        last = battle_seeds(9, SLOTS, shape=(len(seeds), hyper.final_episodes))  # fought as a cell fights its last ones
-        snapshots = hyper.steps // hyper.eval_every * hyper.eval_episodes / hyper.final_episodes
-        fights = seconds(partial(evaluate, env, net, states[-1:] * len(seeds), last)) * (1 + snapshots)
-        row = {"map": map_name, "evaluation": fights}
+        fought = battle_seeds(9, SLOTS, shape=(len(seeds), 2 * SLOTS // len(seeds)))  # one after another, as in a cell
+        spent = seconds(partial(evaluate, env, net, states[-1:] * len(seeds), fought))
+        battles = len(seeds) * (hyper.steps // hyper.eval_every * hyper.eval_episodes + hyper.final_episodes)
+        row = {"map": map_name, "evaluation": spent * battles / fought.size}
         for name in algorithms.REGISTRY:
             step = np.median(in_turn([stepper(data, name, hyper, seeds)], rounds)) / STEPS
             row[name] = step * hyper.steps + row["evaluation"]

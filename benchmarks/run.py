@@ -44,12 +44,12 @@ def report(profile, cell_steps):
     laid_out = measure.layouts(data, hyper, seeds)
     announce("battles")
     net, states, _ = levels.load("smax", data.spec.map, "good")
-    sizes = (hyper.eval_episodes, 128, hyper.final_episodes)
+    sizes = (hyper.eval_episodes, hyper.final_episodes)
     battles = measure.battles(f"smax:{data.spec.map}", sizes, states[-1:], net)
     announce("a cell")
     cell = measure.phases(DATASET, "omac", profile, cell_steps)
     ours = sum(row["seconds"] for row in cell) / len(seeds)
-    plain = measure.plain_cell(hyper, peer[1]["ms per seed-step"] / 1e3, cell, battles)
+    plain = measure.plain_cell(hyper, ratio, len(seeds), cell, battles)
     announce("the whole study, map by map")
     grid = measure.side_by_side(params, profile)
     fixed = sum(row["seconds"] for row in cell if row["phase"] not in ("evaluation", measure.TRAINING))
@@ -117,7 +117,7 @@ def main():
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop")
-    parser.add_argument("--cell-steps", type=int, default=40, help="a cell is scaled up from twice as many steps")
+    parser.add_argument("--cell-steps", type=int, default=30, help="a cell is scaled up from twice as many steps")
     args = parser.parse_args()
     text = report(args.profile, args.cell_steps)
     with atomic(OUT) as part:
