@@ -21,12 +21,11 @@ from omac.config import load_params, settings
 from omac.envs import make
 from omac.evaluation import SLOTS, battle_seeds, evaluate
 from omac.paths import ROOT
-from omac.results import arrival
 from omac.training import Run
 
 ROUNDS, STEPS = 7, 4  # rounds of a comparison, gradient steps in each
 FEW = 200  # episodes that are enough to time a step on, where many data sets are
-TRAINING = "training, scaled to all steps"
+TRAINING, SNAPSHOTS = "training, scaled to all steps", "networks, snapshots and their diagnostics"
 
 
 def seconds(work, times=1):
@@ -199,10 +198,7 @@ def warm(env, battles):
 
 
 def projection(params, profile, rounds=3):
-    """Seconds of a cell by map and algorithm, from a few gradient steps on some of that map's medium data and its battles.
-
-    A row per map: evaluation, and each algorithm's training and evaluation.
-    """
+    """Seconds of a gradient step of all seeds by map and algorithm, and of a battle, from a few of each on that map's medium data."""
     torch.set_num_threads(params["threads"])
     rows = []
     for map_name in params["grid"]["maps"]:
@@ -211,12 +207,12 @@ def projection(params, profile, rounds=3):
         net, states, _ = levels.load("smax", map_name, "good")
         warm(env, SLOTS)
         fought = battle_seeds(9, SLOTS, shape=(len(seeds), 2 * SLOTS // len(seeds)))  # one after another, as in a cell
-        spent = seconds(partial(evaluate, env, net, states[-1:] * len(seeds), fought))
-        battles = len(seeds) * (hyper.steps // hyper.eval_every * hyper.eval_episodes + hyper.final_episodes)
-        row = {"map": map_name, "evaluation": spent * battles / fought.size}
+        row = {
+            "map": map_name,
+            "battle": seconds(partial(evaluate, env, net, states[-1:] * len(seeds), fought)) / fought.size,
+        }
         for name in algorithms.REGISTRY:
-            step = np.median(in_turn([stepper(data, name, hyper, seeds)], rounds)) / STEPS
-            row[name] = step * hyper.steps + row["evaluation"]
+            row[name] = np.median(in_turn([stepper(data, name, hyper, seeds)], rounds)) / STEPS
         rows.append(row)
     return rows
 
@@ -229,29 +225,59 @@ def side_by_side(params, profile):
     return [{k: x if k == "map" else (x + b[k]) / 2 for k, x in a.items()} for a, b in zip(*both, strict=True)]
 
 
+def cell_seconds(rows, params, profile, once, snapshot):
+    """Seconds of a whole cell, a row per data set: its steps, and each algorithm, from the `rows` of `side_by_side`.
+
+    once: seconds that every cell takes besides (start-up, data, compiling); snapshot: seconds of one, with its diagnostics.
+    """
+    out = []
+    for row in rows:
+        for level in params["grid"]["levels"]:
+            hyper, seeds = settings(params, profile, row["map"], level)
+            snapshots = hyper.steps // hyper.eval_every
+            battles = len(seeds) * (snapshots * hyper.eval_episodes + hyper.final_episodes)
+            besides = once + snapshots * snapshot + battles * row["battle"]
+            each = {name: besides + hyper.steps * row[name] for name in algorithms.REGISTRY}
+            out.append({"map": row["map"], "level": level, "steps": hyper.steps, **each})
+    return out
+
+
 def whole(rows, grid):
-    """Every cell of the paper's study, as (row of its map, algorithm): Table 4, Table 1's subsets of 6h_vs_8z, Figure 3's five ablations."""
-    hard = next(row for row in rows if row["map"] == "6h_vs_8z")
-    maps = [*rows, *[hard] * len(grid["subsets"])]
-    cells = [(row, name) for row in maps for _ in grid["levels"] for name in algorithms.REGISTRY]
-    return cells + [(hard, "omac")] * len(grid["ablations"])
-
-
-def hours(cells, fixed, share=1.0, cores=2):
-    """Hours of `cells`, as `whole` gives them, on `cores`.
-
-    fixed: seconds that every cell takes beside what its row holds; share: of the steps that the rows count.
+    """Seconds of every cell of the paper's study, from the `rows` of `cell_seconds`: Table 4, Table 1's subsets of 6h_vs_8z,
+    Figure 3's five ablations on poor.
     """
-    spent = [row["evaluation"] + share * (row[name] - row["evaluation"]) + fixed for row, name in cells]
-    return sum(spent) / cores / 3600
+    hard = [row for row in rows if row["map"] == "6h_vs_8z"]
+    cells = [row[name] for row in [*rows, *hard * len(grid["subsets"])] for name in algorithms.REGISTRY]
+    return cells + [row["omac"] for row in hard if row["level"] == "poor"] * len(grid["ablations"])
 
 
-def needed(rows, profile):
-    """The steps that values need, by the study's own `rows`: the latest step at which OMAC's mean Q_tot first meets the
-    return that followed, over its data sets; None where no cell is run or Q_tot never meets it.
+def as_run(rows, measured):
+    """Whole cells of the default variant as they ran beside their projection: `measured` (of cells.py) against `rows` (of `cell_seconds`).
+
+    Cells of another number of steps than params.yaml's are left out. Returns a row per cell, `ratio` is seconds as run over projected.
     """
-    steps = arrival(rows[(rows["profile"] == profile) & (rows["algorithm"] == "omac")])["Q_tot reaches it at step"]
-    return None if steps.empty or "never" in steps.tolist() else int(steps.max())
+    projected = {(row["map"], row["level"], row["steps"]): row for row in rows}
+    out = []
+    for cell in measured[measured["variant"] == "default"].itertuples():
+        at = (cell.map, cell.level, cell.steps)
+        if at in projected:
+            known = projected[at][cell.algorithm]
+            about = dict(zip(("map", "level", "steps"), at, strict=True))
+            out.append(
+                {
+                    **about,
+                    "algorithm": cell.algorithm,
+                    "as run": cell.seconds,
+                    "projected": known,
+                    "ratio": cell.seconds / known,
+                }
+            )
+    return out
+
+
+def hours(cells, cores=2):
+    """Hours of `cells`, seconds each, on `cores`."""
+    return sum(cells) / cores / 3600
 
 
 def phases(dataset, algorithm, profile, steps):
@@ -299,9 +325,7 @@ print(*t)
         "start-up (imports)": start_up,
         "data": read,
         TRAINING: step * hyper.steps,
-        "networks, snapshots and their diagnostics": one
-        - step * steps
-        + (hyper.steps // hyper.eval_every - 1) * snapshot,
+        SNAPSHOTS: one - step * steps + (hyper.steps // hyper.eval_every - 1) * snapshot,
         "compiling": first - again,
         "evaluation": eval_ + final,
     }

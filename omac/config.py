@@ -119,7 +119,7 @@ def load_params(path=None):
     """params.yaml as a dict. Raises ValueError for a section that is missing or unknown."""
     path = path or ROOT / "params.yaml"
     params = yaml.safe_load(path.read_text())
-    expected = {"table_2", "open_points", "variants", "profiles", "grid", "profile", "data", "threads"}
+    expected = {"table_2", "open_points", "variants", "profiles", "steps", "grid", "profile", "data", "threads"}
     if set(params) != expected:
         raise ValueError(
             f"{path.name}: sections {sorted(set(params) ^ expected)} are unknown or missing; expected {sorted(expected)}"
@@ -128,7 +128,7 @@ def load_params(path=None):
 
 
 def settings(params, profile, map_name="6h_vs_8z", level="medium", variant="default"):
-    """Hyper and the seeds of one cell: Table 2, then the open points, the profile, and the variant; later wins.
+    """Hyper and the seeds of one cell: Table 2, then the open points, the profile, its steps of that data set, and the variant; later wins.
 
     Returns (Hyper, [seed, ...]). Raises ValueError for an unknown profile, variant or setting.
     """
@@ -150,6 +150,12 @@ def settings(params, profile, map_name="6h_vs_8z", level="medium", variant="defa
     chosen = dict(params["profiles"][profile])
     seeds = chosen.pop("seeds")
     chosen.pop("data", None)
+    of_data_set = params["steps"].get(map_name, {}).get(level, {})
+    if set(of_data_set) - set(params["profiles"]):
+        raise ValueError(
+            f"params.yaml, steps of {map_name} {level}: unknown profile {sorted(set(of_data_set) - set(params['profiles']))}; there are {', '.join(params['profiles'])}"
+        )
+    chosen["steps"] = of_data_set.get(profile, chosen["steps"])
     return hyper.change(chosen, f"profile {profile}").change(
         params["variants"][variant] or {}, f"variant {variant}"
     ), seeds

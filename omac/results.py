@@ -36,6 +36,7 @@ def cells(params):
     g = params["grid"]
     kinds = (
         (g["train_maps"], g["levels"], ["100"], g["algorithms"]),
+        (g["arrival_maps"], g["levels"], ["100"], ["omac"]),
         (g["fewer_maps"], g["levels"], g["subsets"], g["algorithms"]),
         (g["ablation_maps"], g["ablation_levels"], ["100"], [f"omac-{v}" for v in g["ablations"]]),
         (g["sensitivity_maps"], g["sensitivity_levels"], ["100"], [f"omac-{v}" for v in g["sensitivity"]]),

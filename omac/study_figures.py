@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from omac.figures import COLOURS, LABELS, STYLE
 from omac.paths import FIGURES
-from omac.results import SENSITIVITY, VARIANTS
+from omac.results import LEVELS, SENSITIVITY, VARIANTS
 from omac.table_figures import save_both
 
 LABEL = {**LABELS, **VARIANTS, **SENSITIVITY, "default": "OMAC"}  # of a line: an algorithm, or a variant of OMAC
@@ -148,6 +148,33 @@ def switches(rows, lines, title):
             _empty(ax, "not run yet")
     axes[0, 1].axhline(1, color=COLOURS["data"], ls="--", lw=1)
     _log(axes[1, 1])
+    return _finish(figure, axes, title)
+
+
+def arrivals(rows, title):
+    """Have OMAC's values arrived? Mean Q_tot over the mean discounted return that followed, by gradient step; a panel for each level.
+
+    rows: prepared rows; those of kind eval and of OMAC itself count. A line for each map, mean over seeds, on all episodes; band: from
+    the lowest seed to the highest; a ring where the mean first reaches 1, the dashed line.
+    """
+    evals = rows[(rows["kind"] == "eval") & (rows["line"] == "omac") & (rows["ratio"] == 100)]
+    figure, axes = _grid([2.4], len(LEVELS), 7.2)
+    for ax, level in zip(axes[0], LEVELS, strict=True):
+        ax.set_title(level, fontsize=9)
+        for name, colour in zip(evals["map"].unique(), SHADES, strict=False):
+            part = evals[(evals["map"] == name) & (evals["level"] == level)]
+            if part.empty:
+                continue
+            by_step = (part["q_tot"] / part["return_followed"]).groupby(part["step"])
+            mean, x = by_step.mean(), by_step.mean().index.to_numpy(float) / 1000
+            ax.plot(x, mean, color=colour, lw=1.2, label=name)
+            ax.fill_between(x, by_step.min(), by_step.max(), color=colour, alpha=0.15, lw=0)
+            there = np.flatnonzero(mean >= 1)[:1]
+            ax.plot(x[there], mean.to_numpy()[there], "o", mfc="none", color=colour)
+        if not ax.lines:
+            _empty(ax, "not run yet")
+        ax.axhline(1, color=COLOURS["data"], ls="--", lw=1)
+    figure.supylabel("$Q_{tot}$ / return that followed", fontsize=9)
     return _finish(figure, axes, title)
 
 

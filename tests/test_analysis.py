@@ -12,7 +12,7 @@ from omac.networks import generators
 from omac.paths import ROOT
 from omac.replay import Replay
 from omac.stability import GROWTH, LARGEST, stability, why
-from omac.study_figures import Panel, absent, curves, losses, prepare
+from omac.study_figures import Panel, absent, arrivals, curves, losses, prepare
 
 
 def cell(algorithm="omac", variant="default", level="medium", seeds=2, **columns):
@@ -136,7 +136,7 @@ def test_weights_of_a_cell_are_sampled_from_its_checkpoint_or_trained_again_and_
     toy, tmp_path, monkeypatch, capsys
 ):
     params = {**load_params(), "profile": "tiny"}
-    params["profiles"] = {"tiny": {"hidden": 8, "cca_hidden": 8, "steps": 20, "eval_every": 20, "seeds": [0, 1]}}
+    params["profiles"]["tiny"] = {"hidden": 8, "cca_hidden": 8, "steps": 20, "eval_every": 20, "seeds": [0, 1]}
     monkeypatch.setattr(weights, "BUILD", tmp_path)
     monkeypatch.setattr(weights, "load", lambda *_: toy)
     monkeypatch.setattr("omac.config.load_params", lambda: params)
@@ -221,3 +221,12 @@ def test_switches_are_held_against_the_returns_of_their_own_rewards_and_say_what
         0
     ].get_text() == "not run yet"
     assert [x.get_ydata().tolist() for x in arrived.get_lines()[:2]] == [[0.5, 1.25, 2.0], [1 / 3, 1.0, 1.5]]
+
+
+def test_arrivals_ring_the_step_at_which_the_mean_of_q_tot_meets_the_returns():
+    rows = prepare(pd.concat([cell(**{**STEADY, "q_tot": [2.0, 5.0, 8.0]}, return_followed=[4.0] * 3), cell("bc")]))
+    good, medium, poor = arrivals(rows, "title").axes
+    line, ring, one = medium.get_lines()
+    assert line.get_ydata().tolist() == [0.5, 1.25, 2.0] and one.get_ydata()[0] == 1
+    assert ring.get_xydata().tolist() == [[2, 1.25]]
+    assert [ax.texts[0].get_text() for ax in (good, poor)] == ["not run yet"] * 2

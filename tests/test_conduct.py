@@ -225,6 +225,7 @@ def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypa
 def test_the_whole_study_is_the_papers_113_cells():
     params = load_params()
     grid = params["grid"]
-    whole = {"train_maps": grid["maps"], "fewer_maps": ["6h_vs_8z"], "ablation_levels": ["poor"], "sensitivity": []}
+    whole = {"train_maps": grid["maps"], "arrival_maps": [], "fewer_maps": ["6h_vs_8z"]}
+    whole |= {"ablation_levels": ["poor"], "sensitivity": []}
     names = results.cells({**params, "grid": {**grid, **whole}})
     assert len(names) == len(set(names)) == 113

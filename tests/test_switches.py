@@ -170,6 +170,27 @@ def test_every_setting_of_a_cell_stands_in_params_yaml():
         assert {f.name for f in fields(Hyper)} <= named | set(profile)
 
 
+def test_steps_are_the_data_sets_where_it_has_some_and_else_the_profiles():
+    params = load_params()
+    params["profiles"]["long"] = {**params["profiles"]["laptop"], "steps": 20_000}
+    params["steps"] = {"corridor": {"good": {"laptop": 3000}}}
+    got = [settings(params, *x)[0].steps for x in (("laptop", "corridor", "good"), ("long", "corridor", "good"))]
+    got += [settings(params, "laptop", m, "poor")[0].steps for m in ("corridor", "3m")]
+    assert got == [3000, 20_000, *[params["profiles"]["laptop"]["steps"]] * 2]
+    params["steps"]["corridor"]["good"] = {"labtop": 3000}
+    with pytest.raises(ValueError, match="steps of corridor good: unknown profile .'labtop'.; there are smoke, quick"):
+        settings(params, "laptop", "corridor", "good")
+    params["steps"]["corridor"]["good"] = {"laptop": 3500}
+    with pytest.raises(ValueError, match="steps 3500 is no multiple of eval_every 1000"):
+        settings(params, "laptop", "corridor", "good")
+
+
+def test_every_data_set_of_the_grid_has_its_steps_where_dvc_looks_for_them():
+    params = load_params()
+    for name in params["grid"]["maps"]:
+        assert list(params["steps"][name]) == params["grid"]["levels"]
+
+
 @pytest.mark.parametrize(
     ("section", "key", "words"),
     [
