@@ -2,10 +2,8 @@
 
 import pandas as pd
 
-from omac.results import NAMES, final_table
+from omac.results import NAMES, SET, final_table
 from omac.statistics import improvement, interval, iqm
-
-KEYS = ["map", "level", "ratio"]  # what a data set is, within one simulator
 
 
 def choose(rows, env="smax", profile="laptop"):
@@ -27,7 +25,7 @@ def caption(rows):
     last = rows[rows["kind"] == "final"]
     seeds, battles = (
         "-".join(map(str, dict.fromkeys((int(x.min()), int(x.max())))))
-        for x in (last.groupby([*KEYS, "algorithm"])["seed"].nunique(), last["episodes"])
+        for x in (last.groupby([*SET, "algorithm"])["seed"].nunique(), last["episodes"])
     )
     return f"{last['env'].iloc[0].upper()}: {seeds} seeds, {battles} battles a seed, profile {last['profile'].iloc[0]}"
 
@@ -39,7 +37,7 @@ def runs(rows):
     """
     last = rows[rows["kind"].isin(["final", "data"])].dropna(subset="return_mean")
     return {
-        name: {d: x[["return_mean", "win_rate"]].to_numpy().T for d, x in cell.groupby(KEYS)}
+        name: {d: x[["return_mean", "win_rate"]].to_numpy().T for d, x in cell.groupby(SET)}
         for name, cell in last.groupby("algorithm")
     }
 

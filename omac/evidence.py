@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from omac.results import SET
 from omac.statistics import interval, mean_std
 from omac.tables import published
 
 BASELINES = ["icq", "omar", "bcq", "cql"]  # the paper's four
-KEYS = ["map", "level", "ratio"]
 ABLATED = "6h_vs_8z"  # the map of 6.4
 
 CHANCE = 0.5  # P(improvement), and a share of data sets that is "most": above it
@@ -94,7 +94,7 @@ def mean(tasks):
 
 def data_sets(name):
     """[(map, level, ratio), ...] of Table 1 or 4 ("table1", "table4"), in its order."""
-    lines = published(name)[KEYS].drop_duplicates().astype({"ratio": int})
+    lines = published(name)[SET].drop_duplicates().astype({"ratio": int})
     return list(lines.itertuples(index=False, name=None))
 
 
@@ -103,7 +103,7 @@ def scores(study, column="return_mean"):
     if column not in study.rows:
         return {}
     last = study.rows[study.rows["kind"] == "final"].dropna(subset=[column])
-    return {d: x.pivot(index="seed", columns="line", values=column) for d, x in last.groupby(KEYS)}
+    return {d: x.pivot(index="seed", columns="line", values=column) for d, x in last.groupby(SET)}
 
 
 def complete(found, wanted, lines):

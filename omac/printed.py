@@ -6,8 +6,8 @@ import pandas as pd
 from scipy.stats import ttest_ind_from_stats
 
 from omac.config import load_params
-from omac.evidence import ABLATED, BASELINES, KEYS, LEVEL, named
-from omac.results import NAMES
+from omac.evidence import ABLATED, BASELINES, LEVEL, named
+from omac.results import NAMES, SET
 from omac.tables import published
 
 
@@ -16,7 +16,7 @@ def numbers(name):
     table = published(name)
     if name == "elsewhere":
         table = pd.concat([table, published("table4").query("algorithm == 'omac'")])
-    table = table.astype({"ratio": int}).set_index([*KEYS, "algorithm"])[["mean", "std"]]
+    table = table.astype({"ratio": int}).set_index([*SET, "algorithm"])[["mean", "std"]]
     wide = table.apply(pd.to_numeric).unstack(sort=False)
     return wide["mean"].dropna(subset=["omac", *BASELINES]), wide["std"]
 

@@ -10,6 +10,7 @@ from omac.study import KEYS, write
 HEADLINE = [
     "map",
     "level",
+    "ratio",
     "algorithm",
     "return",
     "win rate",
@@ -17,6 +18,7 @@ HEADLINE = [
     "best",
     "seeds",
 ]  # columns that the README shows
+SET = ["map", "level", "ratio"]  # what tells data sets of one simulator apart
 LEVELS = ["good", "medium", "poor"]
 OFFLINE = {
     "held_log_likelihood": "log-likelihood",
@@ -152,15 +154,15 @@ def arrival(rows):
     learned = rows[(rows["kind"] == "eval") & rows["q_tot"].notna()]
     columns = ["q_tot", "return_followed", "q_correlation", "w_q", "weight_std"]
     learned = learned.reindex(columns=learned.columns.union(columns))  # BCQ and CQL weigh nothing
-    for values, group in learned.groupby(["map", "level", "algorithm", "profile"], sort=False):
+    for values, group in learned.groupby([*SET, "algorithm", "profile"], sort=False):
         mean = group.groupby("step")[columns].mean()
         reached = mean.index[mean["q_tot"] >= mean["return_followed"]]
         end = mean.iloc[-1]
         lines.append(
             [
-                *values[:2],
-                NAMES.get(values[2], values[2]),
-                values[3],
+                *values[:3],
+                NAMES.get(values[3], values[3]),
+                values[4],
                 f"{end['return_followed']:.2f}",
                 int(reached[0]) if len(reached) else "never",
                 f"{end['q_tot']:.2f} at {int(mean.index[-1])}",
@@ -172,8 +174,7 @@ def arrival(rows):
     return pd.DataFrame(
         lines,
         columns=[
-            "map",
-            "level",
+            *SET,
             "algorithm",
             "profile",
             "return that followed",
@@ -204,10 +205,10 @@ def weighing(rows):
         "return_mean": "return",
     }
     lines = []
-    for values, group in last.groupby(["map", "level", "algorithm", "variant", "profile"], sort=False):
+    for values, group in last.groupby([*SET, "algorithm", "variant", "profile"], sort=False):
         found = {name: _spread(group[c]) for c, name in {**columns, "win_rate": "win rate"}.items()}
-        line = {"map": values[0], "level": values[1], "algorithm": label(*values[2:4]), **found}
-        lines.append((values[:2], -group["weight_std"].mean(), line))
+        line = {**dict(zip(SET, values, strict=False)), "algorithm": label(*values[3:5]), **found}
+        lines.append((values[:3], -group["weight_std"].mean(), line))
     return pd.DataFrame([line for *_, line in sorted(lines, key=lambda x: x[:2])])
 
 
@@ -231,7 +232,7 @@ def difference(rows, algorithm="omac", other="bc"):
 
     Both fought the same battles with the same batches; mean ± std over seeds, ddof 0, and in how many seeds it is ahead.
     """
-    keys = ["map", "level", "profile"]
+    keys = [*SET, "profile"]
     rows = _default(rows)
     last = rows[rows["kind"] == "final"].set_index([*keys, "seed"])
     gap = last[last["algorithm"] == algorithm]["return_mean"] - last[last["algorithm"] == other]["return_mean"]

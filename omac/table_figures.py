@@ -21,8 +21,17 @@ DASHES = {
 def save_both(figure, path):
     """Write a figure as PNG, by `figures.save`, and beside it as SVG; same figure, same bytes. Returns the PNG's path."""
     with mpl.rc_context(STYLE), atomic(path.with_suffix(".svg")) as part:
+        _settle(figure)
         figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
     return save(figure, path)
+
+
+def _settle(figure):
+    """Lay the panels out for good, at rounded places: the solver's last digits differ between runs, and SVG's ids are made of them."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        ax.set_position([round(x, 6) for x in ax.get_position().bounds])
 
 
 def profiles(scores, algorithms, data_sets, title):

@@ -284,17 +284,21 @@ def test_a_sequential_cell_reports_its_values_before_its_policies(cell, monkeypa
 
 
 def test_the_difference_is_paired_by_seed():
-    base = {"map": "m", "level": "l", "profile": "laptop", "kind": "final"}
+    base = {"map": "m", "level": "l", "ratio": 100, "profile": "laptop", "kind": "final"}
     scores = (("omac", 0, 5.0), ("omac", 1, 9.0), ("bc", 1, 7.0), ("bc", 0, 6.0))
     rows = pd.DataFrame([{**base, "algorithm": a, "seed": s, "return_mean": r} for a, s, r in scores])
-    line = results.difference(rows).iloc[0]
-    assert line["OMAC minus BC"] == "0.50 ± 1.50" and line["seeds ahead"] == "1 of 2"
+    tenth = rows.assign(ratio=10, return_mean=rows["return_mean"] + (rows["algorithm"] == "omac"))
+    table = results.difference(pd.concat([rows, tenth])).set_index("ratio")  # a subset is a data set of its own
+    whole, fewer = table.loc[100], table.loc[10]
+    assert whole["OMAC minus BC"] == "0.50 ± 1.50" and whole["seeds ahead"] == "1 of 2"
+    assert fewer["OMAC minus BC"] == "1.50 ± 1.50"
 
 
 def test_arrival_finds_the_step_at_which_q_tot_reaches_the_returns():
     base = {
         "map": "m",
         "level": "l",
+        "ratio": 100,
         "algorithm": "omac",
         "profile": "laptop",
         "kind": "eval",
