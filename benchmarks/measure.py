@@ -21,6 +21,7 @@ from omac.config import load_params, settings
 from omac.envs import make
 from omac.evaluation import SLOTS, battle_seeds, evaluate
 from omac.paths import ROOT
+from omac.results import SET, arrival
 from omac.training import Run
 
 ROUNDS, STEPS = 7, 4  # rounds of a comparison, gradient steps in each
@@ -225,20 +226,35 @@ def side_by_side(params, profile):
     return [{k: x if k == "map" else (x + b[k]) / 2 for k, x in a.items()} for a, b in zip(*both, strict=True)]
 
 
-def cell_seconds(rows, params, profile, once, snapshot):
-    """Seconds of a whole cell, a row per data set: its steps, and each algorithm, from the `rows` of `side_by_side`.
+def planned(params, profile):
+    """{(map, level): gradient steps} of the grid's data sets, as params.yaml has them."""
+    grid = params["grid"]
+    return {(m, x): settings(params, profile, m, x)[0].steps for m in grid["maps"] for x in grid["levels"]}
+
+
+def arrived(rows, profile):
+    """{(map, level): gradient step at which OMAC's mean Q_tot first meets the return that followed}, by the study's own
+    `rows` of whole data sets; data sets that are not run, or where it never does, are left out.
+    """
+    mine = rows[(rows["profile"] == profile) & (rows["algorithm"] == "omac") & (rows["ratio"] == 100)]
+    reached = arrival(mine).set_index(SET[:2])["Q_tot reaches it at step"]
+    return {data_set: int(step) for data_set, step in reached.items() if step != "never"}
+
+
+def cell_seconds(rows, params, profile, steps, once, snapshot):
+    """Seconds of a whole cell, a row per data set of `steps` {(map, level): gradient steps}: each algorithm, from the `rows` of `side_by_side`.
 
     once: seconds that every cell takes besides (start-up, data, compiling); snapshot: seconds of one, with its diagnostics.
     """
+    speed = {row["map"]: row for row in rows}
     out = []
-    for row in rows:
-        for level in params["grid"]["levels"]:
-            hyper, seeds = settings(params, profile, row["map"], level)
-            snapshots = hyper.steps // hyper.eval_every
-            battles = len(seeds) * (snapshots * hyper.eval_episodes + hyper.final_episodes)
-            besides = once + snapshots * snapshot + battles * row["battle"]
-            each = {name: besides + hyper.steps * row[name] for name in algorithms.REGISTRY}
-            out.append({"map": row["map"], "level": level, "steps": hyper.steps, **each})
+    for (map_name, level), count in steps.items():
+        hyper, seeds = settings(params, profile, map_name, level)
+        snapshots = count // hyper.eval_every
+        battles = len(seeds) * (snapshots * hyper.eval_episodes + hyper.final_episodes)
+        besides = once + snapshots * snapshot + battles * speed[map_name]["battle"]
+        each = {name: besides + count * speed[map_name][name] for name in algorithms.REGISTRY}
+        out.append({"map": map_name, "level": level, "steps": count, **each})
     return out
 
 

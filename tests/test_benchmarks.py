@@ -17,20 +17,21 @@ import measure  # noqa: E402
 
 @pytest.fixture
 def params():
-    """Two data sets, ten steps with two snapshots on one, twenty with four on the other; five battles each, ten at the end."""
+    """Two data sets: twenty steps with four snapshots on good, ten with two on poor; five battles each, ten at the end."""
     p = load_params()
     tiny = {"steps": 10, "eval_every": 5, "eval_episodes": 5, "final_episodes": 10, "seeds": [0, 1]}
     p["profiles"]["tiny"] = {**p["profiles"]["smoke"], **tiny}
     p["steps"] = {"6h_vs_8z": {"good": {"tiny": 20}}}
-    p["grid"] = {**p["grid"], "levels": ["good", "poor"]}
+    p["grid"] = {**p["grid"], "maps": ["6h_vs_8z"], "levels": ["good", "poor"]}
     return p
 
 
+STEPS = {("6h_vs_8z", "good"): 20, ("6h_vs_8z", "poor"): 10}
 SPEED = [{"map": "6h_vs_8z", "battle": 0.5, **{name: i + 1.0 for i, name in enumerate(REGISTRY)}}]
 
 
 def test_a_cell_is_its_data_sets_steps_the_snapshots_and_battles_that_go_with_them_and_what_every_cell_takes(params):
-    good, poor = measure.cell_seconds(SPEED, params, "tiny", once=3.0, snapshot=2.0)
+    good, poor = measure.cell_seconds(SPEED, params, "tiny", STEPS, once=3.0, snapshot=2.0)
     assert (good["steps"], poor["steps"]) == (20, 10)
     for i, name in enumerate(REGISTRY):
         assert good[name] == 3 + 4 * 2 + 2 * (4 * 5 + 10) * 0.5 + 20 * (i + 1)
@@ -50,8 +51,21 @@ def test_the_whole_study_is_113_cells_and_its_hours_fill_two_cores():
     assert measure.hours(spent) == pytest.approx((105 * 60 + 8 * 100) / 2 / 3600)
 
 
+def test_steps_are_params_yamls_or_those_at_which_omacs_values_arrived(params):
+    assert measure.planned(params, "tiny") == STEPS
+    base = {"map": "m", "ratio": 100, "algorithm": "omac", "variant": "default", "profile": "tiny", "kind": "eval"}
+    base |= {"seed": 0, "return_followed": 5.0}
+    rows = [
+        {**base, "level": level, "step": t, "q_tot": q * t} for level, q in (("good", 3), ("poor", 1)) for t in (1, 2)
+    ]
+    rows += [{**row, "ratio": 10, "q_tot": 9.0} for row in rows] + [
+        {**row, "profile": "quick", "q_tot": 9.0} for row in rows
+    ]
+    assert measure.arrived(pd.DataFrame(rows), "tiny") == {("m", "good"): 2}  # poor never arrives
+
+
 def test_whole_cells_are_held_against_their_projection_at_the_same_steps_alone(params):
-    rows = measure.cell_seconds(SPEED, params, "tiny", once=3.0, snapshot=2.0)
+    rows = measure.cell_seconds(SPEED, params, "tiny", STEPS, once=3.0, snapshot=2.0)
     ran = [("good", "omac", "default", 20), ("poor", "omac", "default", 20), ("good", "omac", "maxq", 20)]
     measured = pd.DataFrame(ran, columns=["level", "algorithm", "variant", "steps"]).assign(map="6h_vs_8z", seconds=123)
     (row,) = measure.as_run(rows, measured)
