@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import measure
-import numpy as np
 import pandas as pd
 import torch
 
@@ -57,11 +56,12 @@ def report(profile, cell_steps):
     once = sum(parts[phase]["seconds"] for phase in ("start-up (imports)", "data", "compiling"))
     snapshot = parts[measure.SNAPSHOTS]["seconds"] * hyper.eval_every / hyper.steps
     speed = measure.side_by_side(params, profile)
-    steps, needed = measure.planned(params, profile), measure.arrived(pd.read_csv(RESULTS), profile)
-    grid = measure.cell_seconds(speed, params, profile, steps, once, snapshot)
+    plan, needed = measure.planned(params, profile), measure.arrived(pd.read_csv(RESULTS), profile)
+    grid = measure.cell_seconds(speed, params, profile, plan, once, snapshot)
     cells = measure.whole(grid, params["grid"])
     ran = measure.as_run(grid, pd.read_csv(CELLS))
-    scale = np.median([row["ratio"] for row in ran])
+    slow, factors = measure.as_slow(grid, ran)
+    slow = measure.hours(measure.whole(slow, params["grid"]))
     ratios = [
         ("a gradient step of OMAC: share of the matrix product's rate", steps[0]["share"]),
         ("a gradient step of OMAC, per seed: the plain implementation's time over ours", ratio),
@@ -69,9 +69,9 @@ def report(profile, cell_steps):
         ("evaluation, of a cell's time", parts["evaluation"]["share"]),
         ("start-up of a cell, s", parts["start-up (imports)"]["seconds"]),
         (f"the whole study, {len(cells)} cells, hours on two cores", measure.hours(cells)),
-        (f"the same by the {len(ran)} cells that were run whole", measure.hours(cells) * scale),
+        (f"the same, each map as slow as its cells that were run whole ({len(ran)} in all)", slow),
     ]
-    if set(needed) == set(steps):
+    if set(needed) == set(plan):
         least = measure.whole(measure.cell_seconds(speed, params, profile, needed, once, snapshot), params["grid"])
         ratios.append(("the same, but no step after OMAC's values have arrived", measure.hours(least)))
     return f"""# Benchmarks
@@ -125,7 +125,7 @@ Cells that were run whole, two at a time, papermill's seconds from start to end 
 
 {table(ran)}
 
-The median of the ratios, {scale:.2f}, makes it {measure.hours(cells) * scale:.1f} hours.
+By map, all its seconds as run over all its projected ones: {", ".join(f"{m} {x:.2f}" for m, x in factors.items())}. The whole study as slow as that: {slow:.1f} hours.
 """
 
 
