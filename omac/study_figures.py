@@ -17,6 +17,7 @@ LABEL = {**LABELS, **VARIANTS, **SENSITIVITY, "default": "OMAC"}  # of a line: a
 SHADES = ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
 COLOUR = {**dict(zip(VARIANTS, SHADES, strict=True)), **dict(zip(SENSITIVITY, SHADES, strict=False)), **COLOURS}
 MARKER = dict(zip(("omac", "icq", "omar", "bcq", "cql", "bc", *VARIANTS, *SENSITIVITY), "os^vDXs^vDXs^v", strict=True))
+MEAN = "data set's mean"
 TEXT = {"fontsize": 8, "color": "#666666"}
 DENSITY = {"fill": True, "levels": 8, "gridsize": 60}
 DISTRIBUTIONS = {"data": "the data's action", "greedy": "the policy's greedy action", "uniform": "any available action"}
@@ -88,7 +89,7 @@ def curves(rows, panels, columns, title):
             _empty(ax, "not run yet")
             continue
         data = part.loc[part["kind"] == "data", "return_mean"]
-        ax.axhline(data.mean(), color=COLOURS["data"], ls="--", lw=1, label="data set's mean")
+        ax.axhline(data.mean(), color=COLOURS["data"], ls="--", lw=1, label=MEAN)
         if panel.title in lacks:
             ax.set_xlabel(f"not yet: {', '.join(lacks[panel.title])}", **{**TEXT, "fontsize": 6.5})
     figure.supylabel("return (0-20)", fontsize=9)
@@ -248,6 +249,7 @@ def _empty(ax, words):
 def _finish(figure, axes, title):
     """Above all panels the title and one legend; below them the axis that they share."""
     found = {label: h for ax in axes.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    found = {label: found[label] for label in sorted(found, key=lambda x: x == MEAN)}  # otherwise as they come
     style = {"ncols": 7, "fontsize": 8, "title_fontsize": 9, "frameon": False}
     figure.legend(found.values(), found, title=title, loc="outside upper center", **style)
     figure.supxlabel("gradient steps (thousands)", fontsize=9)
