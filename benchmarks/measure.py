@@ -25,6 +25,7 @@ from omac.results import SET, arrival
 from omac.training import Run
 
 ROUNDS, STEPS = 7, 4  # rounds of a comparison, gradient steps in each
+TURNS = 4  # battles that each slot of the simulator fights one after another: in a cell it is four and five
 FEW = 200  # episodes that are enough to time a step on, where many data sets are
 TRAINING, SNAPSHOTS = "training, scaled to all steps", "networks, snapshots and their diagnostics"
 
@@ -207,7 +208,7 @@ def projection(params, profile, rounds=3):
         hyper, seeds = settings(params, profile, map_name, "medium")
         net, states, _ = levels.load("smax", map_name, "good")
         warm(env, SLOTS)
-        fought = battle_seeds(9, SLOTS, shape=(len(seeds), 2 * SLOTS // len(seeds)))  # one after another, as in a cell
+        fought = battle_seeds(9, SLOTS, shape=(len(seeds), TURNS * SLOTS // len(seeds)))
         row = {
             "map": map_name,
             "battle": seconds(partial(evaluate, env, net, states[-1:] * len(seeds), fought)) / fought.size,
@@ -242,7 +243,8 @@ def arrived(rows, profile):
 
 
 def cell_seconds(rows, params, profile, steps, once, snapshot):
-    """Seconds of a whole cell, a row per data set of `steps` {(map, level): gradient steps}: each algorithm, from the `rows` of `side_by_side`.
+    """Seconds of a whole cell, a row per data set of `steps` {(map, level): gradient steps}: its evaluation, and each algorithm with
+    it, from the `rows` of `side_by_side`.
 
     once: seconds that every cell takes besides (start-up, data, compiling); snapshot: seconds of one, with its diagnostics.
     """
@@ -252,9 +254,11 @@ def cell_seconds(rows, params, profile, steps, once, snapshot):
         hyper, seeds = settings(params, profile, map_name, level)
         snapshots = count // hyper.eval_every
         battles = len(seeds) * (snapshots * hyper.eval_episodes + hyper.final_episodes)
-        besides = once + snapshots * snapshot + battles * speed[map_name]["battle"]
-        each = {name: besides + count * speed[map_name][name] for name in algorithms.REGISTRY}
-        out.append({"map": map_name, "level": level, "steps": count, **each})
+        fights = battles * speed[map_name]["battle"]
+        each = {
+            name: once + snapshots * snapshot + fights + count * speed[map_name][name] for name in algorithms.REGISTRY
+        }
+        out.append({"map": map_name, "level": level, "steps": count, "evaluation": fights, **each})
     return out
 
 

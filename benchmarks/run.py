@@ -59,6 +59,7 @@ def report(profile, cell_steps):
     plan, needed = measure.planned(params, profile), measure.arrived(pd.read_csv(RESULTS), profile)
     grid = measure.cell_seconds(speed, params, profile, plan, once, snapshot)
     cells = measure.whole(grid, params["grid"])
+    most = max(grid, key=lambda row: row["evaluation"] / row["omac"])
     ran = measure.as_run(grid, pd.read_csv(CELLS))
     slow, factors = measure.as_slow(grid, ran)
     slow = measure.hours(measure.whole(slow, params["grid"]))
@@ -67,6 +68,10 @@ def report(profile, cell_steps):
         ("a gradient step of OMAC, per seed: the plain implementation's time over ours", ratio),
         ("a whole cell, per seed: the plain implementation's time over ours", plain / ours),
         ("evaluation, of a cell's time", parts["evaluation"]["share"]),
+        (
+            f"the same of OMAC's on {most['map']} {most['level']}, where it is largest",
+            most["evaluation"] / most["omac"],
+        ),
         ("start-up of a cell, s", parts["start-up (imports)"]["seconds"]),
         (f"the whole study, {len(cells)} cells, hours on two cores", measure.hours(cells)),
         (f"the same, each map as slow as its cells that were run whole ({len(ran)} in all)", slow),
@@ -115,7 +120,7 @@ Seconds of a gradient step of all seeds and of a battle, on one core while anoth
 
 {table(speed)}
 
-Seconds of a cell: the steps of its data set, the snapshots and battles that go with them, and the {once:.0f} s that every cell takes besides (papermill and DVC around it not counted):
+Seconds of a cell and of the evaluation in it: the steps of its data set, the snapshots and battles that go with them, and the {once:.0f} s that every cell takes besides (papermill and DVC around it not counted):
 
 {table(grid)}
 

@@ -32,7 +32,7 @@ SPEED = [{"map": "6h_vs_8z", "battle": 0.5, **{name: i + 1.0 for i, name in enum
 
 def test_a_cell_is_its_data_sets_steps_the_snapshots_and_battles_that_go_with_them_and_what_every_cell_takes(params):
     good, poor = measure.cell_seconds(SPEED, params, "tiny", STEPS, once=3.0, snapshot=2.0)
-    assert (good["steps"], poor["steps"]) == (20, 10)
+    assert (good["steps"], good["evaluation"]) == (20, 2 * (4 * 5 + 10) * 0.5) and poor["steps"] == 10
     for i, name in enumerate(REGISTRY):
         assert good[name] == 3 + 4 * 2 + 2 * (4 * 5 + 10) * 0.5 + 20 * (i + 1)
         assert poor[name] == 3 + 2 * 2 + 2 * (2 * 5 + 10) * 0.5 + 10 * (i + 1)
