@@ -237,7 +237,8 @@ def _line(ax, group, column, name, band, **style):
 def _log(ax):
     ax.set_yscale("log")
     low, high = ax.get_ylim()
-    subs = (1, 2, 3, 5) if high < 30 * low else (1, 3) if high < 3000 * low else (1,)
+    few = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high < 4 * low else (1, 2, 3, 5)
+    subs = few if high < 30 * low else (1, 3) if high < 3000 * low else (1,)
     ax.yaxis.set(major_locator=LogLocator(subs=subs), minor_locator=NullLocator(), major_formatter="{x:g}")
 
 
