@@ -1,7 +1,7 @@
 """`python benchmarks/cells.py NAME...`: what whole cells took, as papermill timed them, added to benchmarks/cells.csv.
 
 NAME: a cell's notebook in build/, such as train-corridor-good-omac. Name cells alone that ran from their first step to
-their last in one go, two at a time on two cores with nothing beside them: what a notebook cannot know.
+their last in one go, two at a time on two cores: what a notebook cannot know. Other work beside them makes them slower.
 """
 
 import json

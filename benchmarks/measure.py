@@ -295,19 +295,18 @@ def as_run(rows, measured):
     return out
 
 
-def as_slow(rows, ran):
-    """The `rows` of `cell_seconds` with each map's seconds times what its cells of `as_run` took over their projection, both summed.
+def factors(ran):
+    """{map: seconds of its cells of `as_run` as run over projected, both summed}."""
+    sums = {}
+    for row in ran:
+        run, projected = sums.get(row["map"], (0, 0))
+        sums[row["map"]] = run + row["as run"], projected + row["projected"]
+    return {name: run / projected for name, (run, projected) in sums.items()}
 
-    Returns (rows, {map: factor}). Raises ValueError for a map of which no cell was run whole.
-    """
-    factors = {}
-    for name in dict.fromkeys(row["map"] for row in rows):
-        mine = [row for row in ran if row["map"] == name]
-        if not mine:
-            raise ValueError(f"no cell of {name} was run whole: run one, then python benchmarks/cells.py NAME")
-        factors[name] = sum(row["as run"] for row in mine) / sum(row["projected"] for row in mine)
-    slow = [{k: x * factors[row["map"]] if k in algorithms.REGISTRY else x for k, x in row.items()} for row in rows]
-    return slow, factors
+
+def as_slow(rows, by_map):
+    """The `rows` of `cell_seconds` with each map's seconds times its factor in `by_map`."""
+    return [{k: x * by_map[row["map"]] if k in algorithms.REGISTRY else x for k, x in row.items()} for row in rows]
 
 
 def hours(cells, cores=2):

@@ -61,8 +61,7 @@ def report(profile, cell_steps):
     cells = measure.whole(grid, params["grid"])
     most = max(grid, key=lambda row: row["evaluation"] / row["omac"])
     ran = measure.as_run(grid, pd.read_csv(CELLS))
-    slow, factors = measure.as_slow(grid, ran)
-    slow = measure.hours(measure.whole(slow, params["grid"]))
+    by_map, as_run = measure.factors(ran), ""
     ratios = [
         ("a gradient step of OMAC: share of the matrix product's rate", steps[0]["share"]),
         ("a gradient step of OMAC, per seed: the plain implementation's time over ours", ratio),
@@ -74,8 +73,17 @@ def report(profile, cell_steps):
         ),
         ("start-up of a cell, s", parts["start-up (imports)"]["seconds"]),
         (f"the whole study, {len(cells)} cells, hours on two cores", measure.hours(cells)),
-        (f"the same, each map as slow as its cells that were run whole ({len(ran)} in all)", slow),
     ]
+    if set(by_map) == set(params["grid"]["maps"]):  # cells of these steps were run whole on every map
+        slow = measure.hours(measure.whole(measure.as_slow(grid, by_map), params["grid"]))
+        ratios.append((f"the same, each map as slow as its cells that were run whole ({len(ran)} in all)", slow))
+        as_run = f"""
+Cells that were run whole, two at a time, papermill's seconds from start to end (`benchmarks/cells.csv`, on another day or hour than the projection):
+
+{table(ran)}
+
+By map, all its seconds as run over all its projected ones: {", ".join(f"{m} {by_map[m]:.2f}" for m in params["grid"]["maps"])}. The whole study as slow as that: {slow:.1f} hours.
+"""
     if set(needed) == set(plan):
         least = measure.whole(measure.cell_seconds(speed, params, profile, needed, once, snapshot), params["grid"])
         ratios.append(("the same, but no step after OMAC's values have arrived", measure.hours(least)))
@@ -125,13 +133,7 @@ Seconds of a cell and of the evaluation in it: the steps of its data set, the sn
 {table(grid)}
 
 These data sets with every algorithm, 6h_vs_8z's subsets of 50 % and 10 %, and five ablations on 6h_vs_8z poor: {measure.hours(cells):.1f} hours for these {len(cells)} cells on two cores.
-
-Cells that were run whole, two at a time, papermill's seconds from start to end (`benchmarks/cells.csv`, on another day or hour than the projection):
-
-{table(ran)}
-
-By map, all its seconds as run over all its projected ones: {", ".join(f"{m} {x:.2f}" for m, x in factors.items())}. The whole study as slow as that: {slow:.1f} hours.
-"""
+{as_run}"""
 
 
 def main():

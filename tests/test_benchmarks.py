@@ -71,10 +71,10 @@ def test_whole_cells_are_held_against_their_projection_at_the_same_steps_alone(p
     (row,) = measure.as_run(rows, measured)
     assert (row["level"], row["projected"], row["ratio"]) == ("good", rows[0]["omac"], 123 / rows[0]["omac"])
     ran = [{**row, "as run": 30, "projected": 10}, {**row, "as run": 10, "projected": 10}]
-    (slow, _), factors = measure.as_slow(rows, ran)
-    assert factors == {"6h_vs_8z": 2} and slow["steps"] == 20 and slow["bc"] == 2 * rows[0]["bc"]
-    with pytest.raises(ValueError, match="no cell of 6h_vs_8z was run whole"):
-        measure.as_slow(rows, [])
+    by_map = measure.factors([*ran, {"map": "other", "as run": 3, "projected": 2}])
+    assert by_map == {"6h_vs_8z": 2, "other": 1.5} and measure.factors([]) == {}
+    slow, _ = measure.as_slow(rows, by_map)
+    assert slow["steps"] == 20 and slow["bc"] == 2 * rows[0]["bc"]
 
 
 def test_the_plain_cell_shares_what_no_layout_changes_and_fights_one_policy_at_a_time():
