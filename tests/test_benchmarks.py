@@ -64,6 +64,14 @@ def test_steps_are_params_yamls_or_those_at_which_omacs_values_arrived(params):
     assert measure.arrived(pd.DataFrame(rows), "tiny") == {("m", "good"): 2}  # poor never arrives
 
 
+def test_params_yamls_steps_are_a_thousand_past_the_arrival_of_omacs_values_and_4000_at_least():
+    params, rows = load_params(), pd.read_csv(ROOT / "data" / "results.csv")
+    plan, needed = measure.planned(params, "laptop"), measure.arrived(rows, "laptop")
+    assert set(needed) == set(plan)
+    more = {d: plan[d] - max(4000, needed[d] + 1000) for d in plan}
+    assert {d: x for d, x in more.items() if x} == {("6h_vs_8z", "poor"): 3000}  # the README says so
+
+
 def test_whole_cells_are_held_against_their_projection_at_the_same_steps_alone(params):
     rows = measure.cell_seconds(SPEED, params, "tiny", STEPS, once=3.0, snapshot=2.0)
     ran = [("good", "omac", "default", 20), ("poor", "omac", "default", 20), ("good", "omac", "maxq", 20)]
