@@ -16,13 +16,16 @@ from reference import Reference
 from torch import profiler
 from torch.utils.flop_counter import FlopCounterMode
 
-from omac import algorithms, datasets, levels
+from omac import algorithms
+from omac.analysis.results import arrival
+from omac.behaviour import levels
 from omac.config import load_params, settings
+from omac.datasets import registry
 from omac.envs import make
 from omac.evaluation import SLOTS, battle_seeds, evaluate
 from omac.paths import ROOT
-from omac.results import SET, arrival
-from omac.training import Run
+from omac.schema import SET
+from omac.training.trainer import Trainer
 
 ROUNDS, STEPS = 7, 4  # rounds of a comparison, gradient steps in each
 TURNS = 4  # battles that each slot of the simulator fights one after another: in a cell it is four and five
@@ -60,7 +63,7 @@ def product(hyper, spec, seeds):
 
 def stepper(data, algorithm, hyper, seeds):
     """A function that makes STEPS gradient steps of all seeds."""
-    run = Run(data, algorithms.get(algorithm), hyper, seeds)
+    run = Trainer(data, algorithms.get(algorithm), hyper, seeds)
     at = iter(range(10**9))
 
     def work():
@@ -204,9 +207,9 @@ def projection(params, profile, rounds=3):
     torch.set_num_threads(params["threads"])
     rows = []
     for map_name in params["grid"]["maps"]:
-        env, data = f"smax:{map_name}", datasets.load(f"smax-{map_name}-medium-100").select(range(FEW))
+        env, data = f"smax:{map_name}", registry.load(f"smax-{map_name}-medium-100").select(range(FEW))
         hyper, seeds = settings(params, profile, map_name, "medium")
-        net, states, _ = levels.load("smax", map_name, "good")
+        net, states, _ = levels.load_level("smax", map_name, "good")
         warm(env, SLOTS)
         fought = battle_seeds(9, SLOTS, shape=(len(seeds), TURNS * SLOTS // len(seeds)))
         row = {
@@ -323,12 +326,14 @@ def phases(dataset, algorithm, profile, steps):
 import time
 t = [time.perf_counter()]
 import torch
-from omac import datasets, study, training  # study as a cell does
+from omac.datasets import registry
+from omac.study import cell  # as a cell does
+from omac.training import trainer
 from omac.config import load_params, settings
 from omac.evaluation import battle_seeds, evaluate
 import omac.envs.smax
 t.append(time.perf_counter())
-data, held = datasets.load("{dataset}"), datasets.load(datasets.held_of("{dataset}"))
+data, held = registry.load("{dataset}"), registry.load(registry.DataSet.parse("{dataset}").held.name)
 t.append(time.perf_counter())
 p = load_params()
 torch.set_num_threads(p["threads"])

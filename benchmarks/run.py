@@ -10,10 +10,11 @@ import measure
 import pandas as pd
 import torch
 
-from omac import datasets, levels
+from omac.analysis.results import markdown
+from omac.behaviour import levels
 from omac.config import load_params, settings
+from omac.datasets import registry
 from omac.paths import ROOT, atomic
-from omac.results import markdown
 
 DATASET = "smax-6h_vs_8z-medium-100"
 RESULTS = ROOT / "data" / "results.csv"
@@ -35,7 +36,7 @@ def report(profile, cell_steps):
     """All sections, as Markdown text."""
     params = load_params()
     torch.set_num_threads(params["threads"])
-    data = datasets.load(DATASET)
+    data = registry.load(DATASET)
     hyper, seeds = settings(params, profile, data.spec.map, data.about["level"])
     announce("a gradient step of each algorithm")
     steps = measure.gradient_steps(data, hyper, seeds)
@@ -44,7 +45,7 @@ def report(profile, cell_steps):
     peer, ratio, spread = measure.against_the_peer(data, hyper, seeds)
     laid_out = measure.layouts(data, hyper, seeds)
     announce("battles")
-    net, states, _ = levels.load("smax", data.spec.map, "good")
+    net, states, _ = levels.load_level("smax", data.spec.map, "good")
     sizes = (hyper.eval_episodes, hyper.final_episodes)
     battles = measure.battles(f"smax:{data.spec.map}", sizes, states[-1:], net)
     announce("a cell")

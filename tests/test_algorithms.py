@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from omac import losses
 from omac.algorithms import REGISTRY, bcq, common, cql, icq, omac, omar
 from omac.config import Hyper
 from omac.envs import Spec, make
-from omac.evaluation import Stack, battle_seeds, evaluate, rollout
-from omac.igm import single_deviations
-from omac.networks import generators
-from omac.policy import MASKED, log_probs, take
-from omac.replay import Batch, Replay
-from omac.training import train
+from omac.evaluation import BatchedPolicy, battle_seeds, evaluate, rollout
+from omac.nn import losses
+from omac.nn.igm import single_deviations
+from omac.nn.networks import generators
+from omac.nn.policy import MASKED, log_probs, take
+from omac.training.replay import Batch, Replay
+from omac.training.trainer import train
 
 LEARNERS = {name: module for name, module in REGISTRY.items() if hasattr(module, "target")}
 
@@ -59,7 +59,7 @@ def tilted(logits, seeds=3):
     """200 battles on the toy of one policy that prefers actions by `logits` (stay, left, right)."""
     about = {"policies": ["p"], "level": "x", "source": "toy", "seed": 0, "versions": {}, "reward_scale": 20}
     battle = make("toy:line", 50)
-    act = Stack(lambda x: torch.tensor(logits).expand(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
+    act = BatchedPolicy(lambda x: torch.tensor(logits).expand(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
     return rollout(battle, act, battle_seeds(seeds, shape=(50, 4)), about)
 
 
@@ -332,7 +332,7 @@ def test_bcq_compares_with_the_likeliest_available_action_and_its_stack_passes_t
     for net, values in ((nets.q, [0.0, 1.0, 2.0]), (nets.g, log_g)):
         net.rest.layers[-1].weight.data.zero_()
         net.rest.layers[-1].bias.data.copy_(torch.as_tensor(values))
-    act = Stack.of(bcq.logits(nets), [bcq.logits(nets).state_dict()], 10)
+    act = BatchedPolicy.of(bcq.logits(nets), [bcq.logits(nets).state_dict()], 10)
     got = act(torch.zeros(2, 2, 5).numpy(), torch.stack([every, no_first]).expand(2, 2, 3).numpy(), None, None)
     assert got.tolist() == [[1, 2], [1, 2]]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omac import cards
-from omac.coverage import coverage, project
+from omac.datasets import cards
+from omac.datasets.coverage import coverage, project
 
 
 def test_a_cards_facts_equal_literal_counts(toy):
@@ -52,7 +52,7 @@ def test_the_cards_of_a_map_are_written_whole_and_the_same_twice(toy, tmp_path):
         part = toy.select(np.arange(150) + 150 * i, level=level, source="toy", sample_of=300)
         paths.append(tmp_path / f"toy-line-{level}-100.h5")
         part.save(paths[-1])
-    made = cards.write(paths, tmp_path / "a", tmp_path)
+    made = cards.write_cards(cards.read_levels(paths), tmp_path / "a")
     assert [p.name for p in made] == [
         f"toy-line{x}.csv" for x in ("-coverage", "-episodes", "-policies", "-states", "")
     ]
@@ -61,7 +61,7 @@ def test_the_cards_of_a_map_are_written_whole_and_the_same_twice(toy, tmp_path):
     np.testing.assert_allclose(episodes["return"], toy.returns, rtol=1e-3)
     assert (episodes["outcome"] == "won").sum() == toy.win.sum()
     for a in made:
-        b = [p for p in cards.write(paths, tmp_path / "b", tmp_path) if p.name == a.name][0]
+        b = [p for p in cards.write_cards(cards.read_levels(paths), tmp_path / "b") if p.name == a.name][0]
         assert a.read_bytes() == b.read_bytes()
     with pytest.raises(ValueError, match="each level once"):
-        cards.write([paths[0], paths[0]], tmp_path / "c", tmp_path)
+        cards.read_levels([paths[0], paths[0]])

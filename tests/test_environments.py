@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from omac import levels
+from omac.behaviour import levels
 from omac.envs import make
-from omac.envs.smac import require_smac
+from omac.envs.smac.env import require_smac
 from omac.envs.toy import LENGTH, optimum
-from omac.evaluation import Stack, battle_seeds, play, rollout
+from omac.evaluation import BatchedPolicy, battle_seeds, play, rollout
 
 NAMES = ["toy:line", "smax:5m_vs_6m", "smax:6h_vs_8z", "smax:3s5z_vs_3s6z", "smax:corridor"]
 SIZES = {
@@ -94,9 +94,9 @@ def test_the_same_seeds_give_the_same_battles_and_where_restarts_only_those(foug
 
 
 def test_a_won_battle_of_smax_returns_twenty_and_a_lost_one_less_than_ten():
-    net, states, _ = levels.load("smax", "6h_vs_8z", "good")
+    net, states, _ = levels.load_level("smax", "6h_vs_8z", "good")
     battle = make("smax:6h_vs_8z", 8)
-    act = Stack.of(net, states[-1:], battle.spec.horizon, sample=True)
+    act = BatchedPolicy.of(net, states[-1:], battle.spec.horizon, sample=True)
     data = rollout(battle, act, battle_seeds(8, shape=(8, 2)), {"policies": ["good"]})
     assert data.win.any() and data.terminated[data.start[1:] - 1][data.win].all()
     np.testing.assert_allclose(data.returns[data.win], 20, atol=1e-3)

@@ -9,8 +9,6 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from omac import code
-from omac.algorithms import REGISTRY
 from omac.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -41,81 +39,6 @@ def test_environment_yml_is_python_pip_and_those_two():
 def test_smac_comes_from_its_git_repository_and_only_as_an_extra():
     assert not any(Requirement(d).name == "smac" for d in PROJECT["dependencies"]) and "smac" not in LOCK
     assert Requirement(PROJECT["optional-dependencies"]["smac"][0]).url == "git+https://github.com/oxwhirl/smac.git"
-
-
-# What shows, names, checks or registers changes no result; config.py's values stand in params.yaml, which DVC watches.
-SILENT = {
-    "omac/figures.py",
-    "omac/results.py",
-    "omac/paths.py",
-    "omac/progress.py",
-    "omac/checks.py",
-    "omac/config.py",
-    "omac/code.py",
-    "omac/__init__.py",
-    "omac/algorithms/__init__.py",
-    "omac/envs/toy.py",
-    "omac/envs/smac.py",
-    "omac/envs/smac_slot.py",
-    "omac/envs/smac_worker.py",
-    "omac/envs/madt.py",
-}
-DATA = {
-    "omac/levels.py",
-    "omac/sources/__init__.py",
-    "omac/sources/smax.py",
-}  # reach a cell through the data file alone
-FOREIGN = {f"omac/sources/{p.name}" for p in (ROOT / "omac" / "sources").glob("*.py")} - DATA  # other data than SMAX's
-ALGORITHMS = {f"omac/algorithms/{name}.py" for name in REGISTRY}
-CELL = {"omac/training.py", "omac/replay.py", "omac/losses.py", "omac/igm.py", "omac/algorithms/common.py"} | ALGORITHMS
-USES = {"omar": {"omac/algorithms/cql.py"}}  # the algorithms that are made of another one's functions
-
-
-@pytest.mark.parametrize(
-    ("key", "roots", "elsewhere"),
-    [
-        *(
-            (
-                name,
-                ["omac/study.py", "omac/envs/smax.py"],
-                DATA | FOREIGN | ALGORITHMS - {f"omac/algorithms/{name}.py"} - USES.get(name, set()),
-            )
-            for name in REGISTRY
-        ),
-        ("pull", ["omac/sources/__init__.py", "omac/envs/smax.py"], CELL | FOREIGN),
-    ],
-)
-def test_every_module_a_stage_runs_through_is_watched_by_dvc(key, roots, elsewhere):
-    """Whatever a stage imports of omac, directly or not, is in its code export, but for what only shows, names or checks."""
-    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    listed = pipeline["stages"]["code"]["foreach"][key].replace("${cell}", pipeline["vars"][0]["cell"]).split()
-    reached, todo = set(), list(roots)
-    while todo:
-        name = todo.pop()
-        if name in reached:
-            continue
-        reached.add(name)
-        for node in ast.walk(ast.parse((ROOT / name).read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "omac":
-                for path in (node.module, *(f"{node.module}.{a.name}" for a in node.names)):
-                    base = path.replace(".", "/")
-                    todo += [f for f in (f"{base}.py", f"{base}/__init__.py") if (ROOT / f).exists()]
-    assert reached - SILENT - elsewhere <= set(listed)
-    assert set(listed) - {"notebooks/03_train.ipynb"} <= reached
-
-
-def test_comments_docstrings_layout_and_outputs_do_not_change_the_code_export(tmp_path):
-    a, b, c = tmp_path / "a.py", tmp_path / "b.py", tmp_path / "c.py"
-    a.write_text('"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1  # why\n')
-    b.write_text("def f( x ):\n\n    return (x\n        + 1)\n")
-    c.write_text("def f(x):\n    return x + 2\n")
-    assert code.source(a).strip() == code.source(b).strip() != code.source(c).strip()
-    notebook = json.loads((ROOT / "notebooks" / "03_train.ipynb").read_text())
-    before = code.source(ROOT / "notebooks" / "03_train.ipynb")
-    for cell in notebook["cells"]:
-        cell["metadata"], cell["outputs"] = {}, []
-    (tmp_path / "n.ipynb").write_text(json.dumps(notebook))
-    assert code.source(tmp_path / "n.ipynb") == before
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -155,7 +78,7 @@ def test_the_readmes_equation_table_ticks_only_tests_that_exist():
 def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
     import pandas as pd
 
-    from omac.results import HEADLINE, arrival, difference, final_table, markdown, short, weighing
+    from omac.analysis.results import HEADLINE, arrival, difference, final_table, markdown, short, weighing
 
     readme = (ROOT / "README.md").read_text()
     assert not re.search(r"@[A-Z_]+@", readme)
@@ -169,7 +92,8 @@ def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
 def test_the_readme_shows_the_committed_offline_results_of_real_data():
     import pandas as pd
 
-    from omac.results import OFFLINE, arrival, markdown, offline
+    from omac.analysis.results import arrival, markdown, offline
+    from omac.schema import OFFLINE
 
     rows = pd.concat([pd.read_csv(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
     readme, line = (ROOT / "README.md").read_text(), arrival(rows).iloc[0]
@@ -181,9 +105,9 @@ def test_the_readme_shows_the_committed_offline_results_of_real_data():
 
 
 def test_the_readme_shows_the_committed_cards():
-    from omac import cards
+    from omac.analysis.results import markdown
     from omac.config import load_params
-    from omac.results import markdown
+    from omac.datasets import cards
 
     names = [f"smax-{m}" for m in load_params()["grid"]["maps"]] + ["odis-3m"]
     assert markdown(cards.overview(names)) in (ROOT / "README.md").read_text()
@@ -217,6 +141,14 @@ def test_the_top_level_is_the_prescribed_one():
         "environment.yml",
         "README.md",
         "params.yaml",
+        "cells.yaml",
+        "build",
+        "docs",
+        "examples",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        ".github",
+        ".pre-commit-config.yaml",
         "dvc.lock",
         "pyproject.toml",
         "requirements.txt",

@@ -17,11 +17,14 @@ import pytest
 import torch
 
 from omac import paths
-from omac.checks import DataError, check
-from omac.episodes import Episodes, sha256
-from omac.sources import catalogue, download, pull, raw_path
-from omac.sources.battles import LIMITS, Battle
-from omac.sources.madt import SAFE
+from omac.data.episodes import Episodes, sha256
+from omac.data.validation import DataError, check
+from omac.datasets.digest import of
+from omac.datasets.loaders import catalogue, download
+from omac.datasets.loaders.madt_pickle import SAFE
+from omac.datasets.loaders.starcraft import LIMITS, RecordedBattle
+from omac.datasets.registry import DataSet
+from omac.study.prepare import pull
 
 MIRROR = os.environ.get("OMAC_MIRROR") or paths.ROOT.parent / "shared" / "mirror"
 ODIS = paths.Path(MIRROR) / "odis" / "3m" / "medium" / "part_0.h5"
@@ -54,7 +57,7 @@ def record(kind, seed, sizes=(3, 30, 48, 9), limit=60):
     if kind == "won":
         reward[-1] += 20 - reward.sum()
     obs, state = (rng.normal(size=(t + 1, *s)).astype(np.float32) for s in ((n, width), (S,)))
-    return Battle(obs, state, avail, action, reward, kind == "limit", kind == "won")
+    return RecordedBattle(obs, state, avail, action, reward, kind == "limit", kind == "won")
 
 
 def fabricated(count=12, seed=0, **kw):
@@ -75,7 +78,7 @@ def recorded(count=12):
             obs, state, avail, action, reward = (f[k][e] for k in keys)
             won = bool(reward.sum() > 19.9)
             out.append(
-                Battle(
+                RecordedBattle(
                     *(obs[: t + 1], state[: t + 1], avail[: t + 1] > 0, action[:t, :, 0], reward[:t, 0]), t == 60, won
                 )
             )
@@ -197,17 +200,18 @@ def same(data, battles, final_view=True):
 
 
 def fetch(source, map_name, level, mirror):
-    path, digest = pull(source, map_name, level, None, None, mirror.parent / "raw")
-    assert digest == sha256(path)
-    return Episodes.load(path)
+    path, digest = pull(source, map_name, level, None, None, mirror.parent)
+    data = Episodes.load(path)
+    assert digest == of(data)
+    return data
 
 
 def refused(match, source, map_name, level, mirror):
     """The pull fails in one line that matches, and leaves no file."""
     with pytest.raises((ValueError, OSError), match=match) as e:
-        pull(source, map_name, level, None, None, mirror.parent / "raw")
+        pull(source, map_name, level, None, None, mirror.parent)
     assert "\n" not in str(e.value)
-    assert not raw_path(source, map_name, level, mirror.parent / "raw").exists()
+    assert not DataSet(source, map_name, level).raw_path(mirror.parent).exists()
     assert not list(mirror.parent.glob("raw/.*"))
     return str(e.value)
 
@@ -365,7 +369,7 @@ def test_a_vault_is_refused_without_tensorstore_or_team_pay(mirror, monkeypatch)
     refused("agents are paid .* no team reward", "ogmarl", "3m", "good", mirror)
     monkeypatch.setitem(sys.modules, "tensorstore", None)
     with pytest.raises(RuntimeError, match=r"needs tensorstore: pip install '\.\[vault\]'"):
-        pull("ogmarl", "3m", "good", None, None, mirror.parent / "raw")
+        pull("ogmarl", "3m", "good", None, None, mirror.parent)
 
 
 class Evil:
@@ -483,11 +487,11 @@ def test_repeated_episodes_are_refused_within_a_file_and_over_its_parts(mirror, 
     battles = fabricated(20)
     path = as_pymarl(mirror / "icq" / "3m" / "good" / "a.h5", battles + battles[:2])
     same(fetch("icq", "3m", "good", mirror), battles + battles[:2])  # two copies may be chance
-    raw_path("icq", "3m", "good", mirror.parent / "raw").unlink()
+    DataSet("icq", "3m", "good").raw_path(mirror.parent).unlink()
     path.unlink()
     as_pymarl(path, battles + battles[:3])
     refused("3 of 23 episodes repeat an earlier one", "icq", "3m", "good", mirror)
-    monkeypatch.setattr("omac.sources.battles.GROUP", 10)  # parts without a copy of their own
+    monkeypatch.setattr("omac.datasets.loaders.starcraft.GROUP", 10)  # parts without a copy of their own
     refused("3 of 23 episodes repeat an earlier one", "icq", "3m", "good", mirror)
 
 

@@ -8,9 +8,9 @@ import torch
 
 from omac.algorithms import omac
 from omac.config import Hyper, load_params, settings
-from omac.networks import generators
-from omac.replay import Replay
-from omac.training import train
+from omac.nn.networks import generators
+from omac.training.replay import Replay
+from omac.training.trainer import train
 
 
 @pytest.fixture
@@ -92,17 +92,17 @@ def test_max_weight_is_reached_and_its_share_is_logged(toy, small):
 
 
 def test_grad_clip_bounds_the_update(toy, small, monkeypatch):
-    from omac import training
+    from omac.training import trainer
 
     seen = []
-    clip = training.clip_per_seed
+    clip = trainer.clip_per_seed
 
     def spy(parameters, limit):
         before = clip(parameters, limit)
         seen.append((before, clip(parameters, 1e9)))  # a second call only measures
         return before
 
-    monkeypatch.setattr(training, "clip_per_seed", spy)
+    monkeypatch.setattr(trainer, "clip_per_seed", spy)
     train(toy, "omac", replace(small, grad_clip=0.05), [0, 1], progress=False)
     assert len(seen) == 3 * small.steps  # V_i; Q_i with the weights; pi_i
     before, after = (torch.stack(x) for x in zip(*seen, strict=True))

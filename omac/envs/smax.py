@@ -9,8 +9,9 @@ from importlib.util import find_spec, module_from_spec
 
 import numpy as np
 
-from omac.envs import Spec, Step, View, check_actions
+from omac.envs.battle import Spec, Step, View, check_actions
 from omac.paths import BUILD
+from omac.schema import MAPS
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -39,7 +40,6 @@ jax.config.update("jax_compilation_cache_dir", os.environ.get("OMAC_JAX_CACHE", 
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 REWARD_SCALE = 10.0  # SMAX pays 1 for all damage and 1 for the win; SMAC's scale is 0-20
-MAPS = ("5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor")
 ZEALOT, ZERGLING = 3, 4
 CARD = {
     "corridor": "6 zealots against 24 zerglings on an 8-high strip of 32 with solid walls; the zealot hits for 16 (StarCraft II: 2 x 8), "
