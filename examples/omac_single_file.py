@@ -173,12 +173,12 @@ def update(nets, adam, batch, hyper):
         q_bar = gather_actions(nets.q_bar(o), a)
         v_tot_next = nets.mix_bar.v_tot(s_next, nets.v_bar(o_next).squeeze(-1))
 
-    # line 5: V_i becomes the upper expectile of the target Qbar_i
+    # line 5, Eq. (5): V_i becomes the upper expectile of the target Qbar_i
     loss_v = expectile_loss(q_bar - v, hyper.tau)
-    # lines 6 and 7: Q_i, w_v, w_q and V_share learn the Bellman equation of the team
+    # lines 6 and 7, Eqs. (2), (3) and (6): Q_i, w_v, w_q and V_share learn the team's Bellman equation
     q_tot = nets.mix.q_tot(s, a, q, v.detach())
     loss_q = td_loss(r, done, v_tot_next, q_tot, hyper.gamma)
-    # line 11: pi_i clones the data's actions, weighted by their advantages
+    # line 11, Eq. (8): pi_i clones the data's actions, weighted by their advantages
     adv = q_bar - v.detach()
     log_pi = gather_actions(F.log_softmax(nets.pi(o).masked_fill(~avail, -1e9), -1), a)
     loss_pi = awr_loss(awr_weight(adv, hyper.beta, hyper.max_weight), log_pi)
