@@ -102,6 +102,15 @@ def test_the_plain_cell_shares_what_no_layout_changes_and_fights_one_policy_at_a
     assert measure.plain_cell(hyper, 2.0, 5, rows, fought) == (5 + 1 + 2) + 2 * 100 / 5 + (2 * 2 + 8)
 
 
+def test_the_peer_is_the_single_file_on_the_same_data(toy, small, tmp_path, monkeypatch):
+    toy.save(tmp_path / "toy.h5")
+    updates, update = [], measure.omac_single_file.update
+    monkeypatch.setattr(measure.omac_single_file, "update", lambda *a: updates.append(a) or update(*a))
+    rows, ratio, (low, high) = measure.against_the_peer(toy, tmp_path / "toy.h5", small, [0, 1])
+    assert len(updates) == (1 + measure.ROUNDS) * measure.STEPS  # one round warms up
+    assert len(rows) == 2 and low <= ratio <= high
+
+
 def test_a_cells_time_is_papermills_and_an_unfinished_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "BUILD", tmp_path)
     monkeypatch.setattr(cells, "ROOT", tmp_path)

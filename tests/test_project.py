@@ -59,6 +59,40 @@ def test_notebooks_are_executed_small_and_in_shape(path):
     assert str(ROOT) not in text and "Warning" not in text and all(len(c["source"]) <= 20 for c in cells)
 
 
+def displays(text):
+    """The displayed formulas of a Markdown text; of several aligned rows, each row."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    for formula in re.findall(r"\$\$.+?\$\$|\\\[.+?\\\]", text, re.S):
+        rows = re.search(r"\\begin\{(align|gather|alignat|eqnarray)\*?\}", formula)
+        yield from formula.split(r"\\") if rows else [formula]
+
+
+def markdown_texts():
+    """Every Markdown text of the project, (where it stands, text): files, cells and outputs of notebooks."""
+    for path in ROOT.glob("*.md"):
+        yield path.name, path.read_text()
+    for folder in (f for f in ROOT.iterdir() if f.is_dir() and f.name[0] != "." and f.name != "build"):
+        yield from ((str(path.relative_to(ROOT)), path.read_text()) for path in folder.rglob("*.md"))
+    for path in NOTEBOOKS:
+        for i, cell in enumerate(json.loads(path.read_text())["cells"]):
+            if cell["cell_type"] == "markdown":
+                yield f"{path.name}, cell {i}", "".join(cell["source"])
+            for output in cell.get("outputs", []):
+                kinds = {"text/markdown", "text/latex"} & output.get("data", {}).keys()
+                yield from ((f"{path.name}, output of cell {i}", "".join(output["data"][kind])) for kind in kinds)
+
+
+def test_no_displayed_formula_has_two_tags():
+    """MathJax shows an error in place of a formula with two."""
+    pair = r"a \tag{1} \\ b \tag{2}"
+    assert [x.count("tag") for x in displays(f"$${pair}$$")] == [2]
+    assert [x.count("tag") for x in displays(rf"$$\begin{{align}}{pair}\end{{align}}$$")] == [1, 1]
+    formulas = [(where, x) for where, text in markdown_texts() for x in displays(text)]
+    assert any(r"\tag{10}" in x for _, x in formulas)
+    wrong = [where for where, x in formulas if len(re.findall(r"\\tag\*?\{", x)) > 1]
+    assert not wrong, f"{wrong}: two equations are two displays"
+
+
 def test_the_readmes_equation_table_ticks_only_tests_that_exist():
     readme = (ROOT / "README.md").read_text()
     functions = {
