@@ -42,7 +42,7 @@ def report(profile, cell_steps):
     steps = measure.gradient_steps(data, hyper, seeds)
     goes = measure.where_it_goes(data, hyper, seeds)
     announce("the plain implementation; seeds and threads")
-    peer, ratio, spread = measure.against_the_peer(data, registry.episodes_path(DATASET), hyper, seeds)
+    peer, ratio, spread = measure.against_the_peer(data, registry.DataSet.parse(DATASET).path(), hyper, seeds)
     laid_out = measure.layouts(data, hyper, seeds)
     announce("battles")
     net, states, _ = levels.load_level("smax", data.spec.map, "good")
