@@ -6,7 +6,7 @@ import numpy as np
 
 from omac.behaviour import levels
 from omac.envs import make
-from omac.envs.smax import CARD
+from omac.envs.smax_maps import CARD, settings_of
 from omac.evaluation import SLOTS, BatchedPolicy, battle_seeds, rollout
 from omac.schema import LEVELS
 
@@ -35,6 +35,7 @@ def collect(map_name, level, count, seed, progress=True):
         "policies": [r["name"] for r in rows],
         "policy_returns": [r["return"] for r in rows],
         "versions": {name: version(name) for name in ("jax", "jaxmarl", "numpy")},
+        "simulator": settings_of(map_name),
     }
     if map_name in CARD:
         about["note"] = CARD[map_name]

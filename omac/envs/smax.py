@@ -10,8 +10,8 @@ from importlib.util import find_spec, module_from_spec
 import numpy as np
 
 from omac.envs.battle import Spec, Step, View, check_actions
+from omac.envs.smax_maps import settings_of
 from omac.paths import BUILD
-from omac.schema import MAPS
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -40,28 +40,18 @@ jax.config.update("jax_compilation_cache_dir", os.environ.get("OMAC_JAX_CACHE", 
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 REWARD_SCALE = 10.0  # SMAX pays 1 for all damage and 1 for the win; SMAC's scale is 0-20
-ZEALOT, ZERGLING = 3, 4
-CARD = {
-    "corridor": "6 zealots against 24 zerglings on an 8-high strip of 32 with solid walls; the zealot hits for 16 (StarCraft II: 2 x 8), "
-    "because with JaxMARL's 8 the map cannot be won. StarCraft II's map has one choke point and its own terrain."
-}
 
 
 def simulator(map_name):
     """The JaxMARL environment of a map. Raises ValueError for a map outside the paper's four."""
-    if map_name not in MAPS:
-        raise ValueError(f"no SMAX map {map_name!r}; there are {', '.join(MAPS)}")
-    extra = {"walls_cause_death": True}
-    if map_name == "corridor":
-        units = jnp.array([ZEALOT] * 6 + [ZERGLING] * 24, dtype=jnp.uint8)
-        register_scenario("corridor", Scenario(units, 6, 24, False, False))
-        extra = {
-            "walls_cause_death": False,
-            "map_height": 8,
-            "unit_type_attacks": jnp.array([9.0, 10.0, 13.0, 16.0, 5.0, 12.0]),
-        }
+    settings = dict(settings_of(map_name))
+    if "units" in settings:
+        units = jnp.array(settings.pop("units"), dtype=jnp.uint8)
+        allies = settings.pop("allies")
+        register_scenario(map_name, Scenario(units, allies, len(units) - allies, False, False))
+    settings = {k: jnp.array(v) if isinstance(v, list) else v for k, v in settings.items()}
     return HeuristicEnemySMAX(
-        scenario=map_name_to_scenario(map_name), see_enemy_actions=True, attack_mode="closest", **extra
+        scenario=map_name_to_scenario(map_name), see_enemy_actions=True, attack_mode="closest", **settings
     )
 
 

@@ -31,7 +31,7 @@ EVERY_CELL = (  # what every cell runs, whatever its algorithm
     "algorithms/common",
 )
 EXPORTS = {  # build/code/<name>.py: the modules that a stage of dvc.yaml runs through
-    "pull": (*BATTLES, "behaviour/levels", "behaviour/collect", "study/prepare"),
+    "pull": (*BATTLES, "envs/smax_maps", "behaviour/levels", "behaviour/collect", "study/prepare"),
     "subsample": ("datasets/registry", "data/episodes"),
     "cards": ("datasets/cards", "datasets/coverage", "plots/replay", "plots/style", "data/episodes"),
     "omac": (*EVERY_CELL, "algorithms/omac"),
