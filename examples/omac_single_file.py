@@ -2,7 +2,10 @@
 
     python examples/omac_single_file.py DATA.h5 [--steps N] [--seed S]
 
-Equations, lines and sections are the paper's. Eqs. (1), (4) and (7) are conditions that Eqs. (2), (5) and (8) work towards.
+Equations, lines and sections are the paper's. Eqs. (1), (4) and (7) are conditions: Eqs. (2), (5) and (8) serve them.
+Where the paper leaves a choice, this is the package's: V_i, w_v and V_share have target copies, too; the advantage is
+Qbar_i - V_i; pi_i has available actions alone; values and policy are learnt side by side.
+
 This file does not import the package. To evaluate the policy in the package's simulators, start Python in examples/:
 
     from omac.envs import make
@@ -46,9 +49,10 @@ class Hyper:
     grad_clip: float = 1.0  # open: the largest gradient norm of each group of networks
 
 
-# B transitions of n agents with A actions; the whole data set is a Batch, too. Local observations o, o_next [B,n,O], each
-# with its agent's id; full observations s, s_next [B,S]; actions a i64 [B,n]; rewards r [B]; done [B], 1 where nothing
-# follows (a time limit is no such end); available actions avail bool [B,n,A]; ret [B], the discounted return that followed.
+# B transitions of n agents with A actions; the whole data set is a Batch, too.
+# o, o_next f32 [B,n,O]: local observations, each with its agent's id. s, s_next f32 [B,S]: the full observation.
+# a i64 [B,n]: actions. r f32 [B]: reward. done f32 [B]: 1 where nothing follows; a time limit is no such end.
+# avail bool [B,n,A]: actions that are available at o. ret f32 [B]: discounted return that followed, read by no loss.
 Batch = namedtuple("Batch", "o o_next s s_next a r done avail ret")
 
 
@@ -61,8 +65,8 @@ def add_id(o):
 def read(path, gamma):
     """Read an HDF5 file of N episodes and T steps in all. Returns a Batch of all transitions.
 
-    Rows of action, reward and terminated [T,...] begin at start[e] for episode e. Those of obs, state and avail [T+N,...]
-    begin at start[e] + e, because every episode keeps its final observation.
+    Episode e begins at row start[e] of action, reward and terminated [T,...], and at row start[e] + e of obs, state and
+    avail [T+N,...], where every episode keeps its final observation.
     """
     with h5py.File(path) as f:
         x = {k: f[k][()] for k in ("start", "obs", "state", "avail", "action", "reward", "terminated")}
@@ -197,7 +201,7 @@ def update(nets, adam, batch, hyper):
 
 @torch.no_grad()
 def summary(nets, data, hyper):
-    """Say whether Q_tot has met the returns that followed, and how exp(beta A) spreads: if it does not, Eq. (8) clones."""
+    """Hold Q_tot against the return that followed, and say how exp(beta A) spreads: without spread, Eq. (8) clones."""
     o, _, s, _, a, _, _, _, ret = (x[:: 1 + len(x) // 2_048] for x in data)
     v = nets.v(o).squeeze(-1)
     q_tot = nets.mix.q_tot(s, a, gather_actions(nets.q(o), a), v)

@@ -1,10 +1,9 @@
-"""What a module of omac/algorithms must provide, for every entry of the registry and for the README's thirty lines.
+"""What a module of omac/algorithms must provide, for every entry of the registry and for the examples to add.
 
 Add your module to REGISTRY and run this file: each message says what is missing.
 """
 
-import importlib.util
-import re
+import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -15,6 +14,7 @@ from omac.algorithms import REGISTRY
 from omac.config import Hyper
 from omac.evaluation import BatchedPolicy, battle_seeds, evaluate
 from omac.nn.networks import generators
+from omac.nn.policy import log_pi
 from omac.paths import ROOT
 from omac.plots import style
 from omac.study import cell
@@ -22,25 +22,18 @@ from omac.training import source_hash, trainer
 from omac.training.replay import Replay
 from omac.training.trainer import train
 
-SEVENTH = "marwil"
+sys.path.insert(0, str(ROOT / "examples"))
+import marwil  # noqa: E402
+import vdn  # noqa: E402
+
+EXAMPLES = {"marwil": marwil, "vdn": vdn}
 
 
-def seventh(folder):
-    """The README's example as a module, from a file."""
-    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    path = folder / f"{SEVENTH}.py"
-    path.write_text(lines)
-    spec = importlib.util.spec_from_file_location(f"omac.algorithms.{SEVENTH}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(params=[*REGISTRY, SEVENTH])
-def name(request, tmp_path, monkeypatch):
-    """The name of an algorithm in the registry: one of ours, or the README's, registered for the test."""
-    if request.param == SEVENTH:
-        monkeypatch.setitem(REGISTRY, SEVENTH, seventh(tmp_path))
+@pytest.fixture(params=[*REGISTRY, *EXAMPLES])
+def name(request, monkeypatch):
+    """The name of an algorithm in the registry: one of ours, or an example's, registered for the test."""
+    if request.param in EXAMPLES:
+        monkeypatch.setitem(REGISTRY, request.param, EXAMPLES[request.param])
     return request.param
 
 
@@ -120,7 +113,9 @@ def test_the_log_has_losses_gradient_norms_and_what_can_be_known_of_its_values(n
     row = train(toy, name, small, [0], progress=False).log[-1]
     wanted = {f"norm_{g}" for g in alg.GROUPS} | {"entropy", "log_likelihood", "agreement"}
     if alg.TARGETS:
-        wanted |= {"q_tot", "td_error", "w_v", "w_q", "return_followed", "q_correlation"}
+        wanted |= {"q_tot", "td_error", "return_followed", "q_correlation"}
+    if ("mix", "mix_bar") in alg.TARGETS:
+        wanted |= {"w_v", "w_q"}
     assert wanted <= set(row), f"{name}: {sorted(wanted - set(row))} are not logged: add them to diagnose"
 
 
@@ -224,3 +219,29 @@ def test_every_algorithm_of_the_project_has_a_name_a_colour_and_a_stage_of_its_o
         assert name in there, f"{name} is not in {where}"
     colours = [style.COLOURS[a] for a in (*REGISTRY, "data")]
     assert len(set(colours)) == len(colours)
+
+
+def test_vdn_is_q_learning_of_the_sum_in_plain_loops(toy, small):
+    nets, batch = vdn.build(toy.spec, small, generators([0, 1])), Replay(toy, small).draw([0, 1], 0)
+    for p in nets.q_bar.parameters():  # a target that differs from its network
+        p.add_(0.1)
+    found, want = vdn.value_loss(nets, batch, small)[0]["L_Q"], []
+    q, q_bar = nets.q(batch.o), nets.q_bar(batch.o_next)
+    K, B, n, A = q.shape
+    for k in range(K):
+        errors = []
+        for b in range(B):
+            best = sum(max(q_bar[k, b, i, a] for a in range(A) if batch.avail_next[k, b, i, a]) for i in range(n))
+            y = batch.r[k, b] + small.gamma * (1 - batch.done[k, b]) * best
+            errors.append((y - sum(q[k, b, i, batch.a[k, b, i]] for i in range(n))) ** 2)
+        want.append(torch.stack(errors).mean())
+    torch.testing.assert_close(found, torch.stack(want))
+
+
+def test_marwil_fits_v_to_the_return_that_followed_and_clones_at_beta_zero(toy, small):
+    nets, batch = marwil.build(toy.spec, small, generators([0, 1])), Replay(toy, small).draw([0, 1], 0)
+    found, adv = marwil.value_loss(nets, batch, small)
+    torch.testing.assert_close(adv, batch.ret[..., None] - nets.v(batch.o)[..., 0])
+    torch.testing.assert_close(found["L_V"], adv.square().mean((1, 2)))
+    clone = marwil.policy_loss(nets, batch, adv, replace(small, beta=0.0))
+    torch.testing.assert_close(clone, -log_pi(nets.pi, batch, small).mean((1, 2)))

@@ -41,7 +41,7 @@ def linears(nets):
 
 
 def stacked(nets):
-    """Seed K's linear maps of the package's networks, (weight, bias) as nn.Linear keeps them, by the single file's names."""
+    """Seed K's linear maps of the package, (weight, bias) as nn.Linear keeps them, by the single file's names."""
     out = {}
     for name in ("v", "q", "pi", "v_bar", "q_bar"):
         net = getattr(nets, name)
