@@ -1,6 +1,7 @@
 """One contract for every simulator."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -196,3 +197,41 @@ import jaxmarl
 assert jaxmarl.environments.HeuristicEnemySMAX is ours.HeuristicEnemySMAX and "jaxmarl.environments.storm" in sys.modules
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+OPENING = """
+import hashlib
+import numpy as np
+from omac.envs import make
+view = make("smax:5m_vs_6m", 2).reset(np.array([1, 2], np.uint32))
+print(hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in view)).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_no_setting_of_jax_in_the_environment_changes_a_battle():
+    trials = [
+        {},
+        {"JAX_DEFAULT_PRNG_IMPL": "rbg"},
+        {"JAX_THREEFRY_PARTITIONABLE": "0"},
+        {"JAX_ENABLE_X64": "1"},
+        {"JAX_PLATFORMS": "cuda"},
+        {"JAX_NUMPY_DTYPE_PROMOTION": "strict"},
+    ]
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # to compile, not to run
+    said = []
+    for change in trials:
+        words = [sys.executable, "-c", OPENING]
+        said.append(
+            subprocess.run(words, env={**plain, **quick, **change}, capture_output=True, text=True, check=True).stdout
+        )
+    assert len(said[0].strip()) == 64 and set(said) == {said[0]}
+
+
+def test_a_pin_that_other_code_has_changed_is_refused(monkeypatch):
+    from omac.envs import smax
+
+    monkeypatch.setitem(smax.PINS, "jax_threefry_partitionable", False)
+    with pytest.raises(RuntimeError, match="jax_threefry_partitionable is True, SMAX's battles need False"):
+        make("smax:5m_vs_6m", 1)

@@ -5,7 +5,9 @@ from importlib.metadata import version
 import numpy as np
 
 from omac.behaviour import levels
+from omac.data.episodes import sha256
 from omac.envs import make
+from omac.envs.smax import PINS
 from omac.envs.smax_maps import CARD, settings_of
 from omac.evaluation import SLOTS, BatchedPolicy, battle_seeds, rollout
 from omac.schema import LEVELS
@@ -36,6 +38,8 @@ def collect(map_name, level, count, seed, progress=True):
         "policy_returns": [r["return"] for r in rows],
         "versions": {name: version(name) for name in ("jax", "jaxmarl", "numpy")},
         "simulator": settings_of(map_name),
+        "jax": PINS,
+        "behaviour": sha256(levels.snapshot_path("smax", map_name)),
     }
     if map_name in CARD:
         about["note"] = CARD[map_name]

@@ -7,16 +7,24 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from omac.envs.battle import Spec, Step, View, check_actions
 from omac.envs.smax_maps import settings_of
 from omac.paths import BUILD
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
+PINS = {  # all of JAX that can change a battle, whatever the environment says; recorded with the data
+    "jax_platforms": "cpu",
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_enable_x64": False,
+    "jax_default_matmul_precision": None,
+    "jax_numpy_dtype_promotion": "standard",
+}
+for _pin in PINS.items():  # before JaxMARL makes its first array
+    jax.config.update(*_pin)
 
 
 @contextlib.contextmanager
@@ -55,10 +63,25 @@ def simulator(map_name):
     )
 
 
+def _check_pins():
+    """Raise RuntimeError where other code of this process has changed what the battles depend on."""
+    for name, value in PINS.items():
+        found = getattr(jax.config, name)
+        if found != value:
+            raise RuntimeError(
+                f"{name} is {found!r}, SMAX's battles need {value!r}: fight them in a process of their own"
+            )
+    if jax.default_backend() != "cpu":
+        raise RuntimeError(
+            f"JAX began on {jax.default_backend()}, SMAX's battles need cpu: import omac.envs.smax before JAX is used"
+        )
+
+
 class Smax:
     """E battles of one SMAX map behind the Battle contract, one compiled call a step."""
 
     def __init__(self, map_name, battles):
+        _check_pins()
         self.sim = simulator(map_name)
         self.spec = Spec(
             "smax",
