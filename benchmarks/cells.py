@@ -12,6 +12,7 @@ import pandas as pd
 
 from omac.datasets.registry import DataSet
 from omac.paths import BUILD, ROOT, atomic
+from omac.schema import read_table
 
 OUT = Path(__file__).with_name("cells.csv")
 KEYS = ["map", "level", "algorithm", "variant"]
@@ -27,7 +28,7 @@ def took(name):
         raise ValueError(f"build/{name}.ipynb did not run to its end: run its cell first")
     told = about["parameters"]
     wanted = DataSet.parse(told["dataset"])
-    rows = pd.read_csv(ROOT / told["out"])
+    rows = read_table(ROOT / told["out"])
     return {
         "map": wanted.map,
         "level": wanted.level,

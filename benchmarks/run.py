@@ -15,6 +15,7 @@ from omac.behaviour import levels
 from omac.config import load_params, settings
 from omac.datasets import registry
 from omac.paths import ROOT, atomic
+from omac.schema import read_table
 
 DATASET = "smax-6h_vs_8z-medium-100"
 RESULTS = ROOT / "data" / "results.csv"
@@ -57,7 +58,7 @@ def report(profile, cell_steps):
     once = sum(parts[phase]["seconds"] for phase in ("start-up (imports)", "data", "compiling"))
     snapshot = parts[measure.SNAPSHOTS]["seconds"] * hyper.eval_every / hyper.steps
     speed = measure.side_by_side(params, profile)
-    plan, needed = measure.planned(params, profile), measure.arrived(pd.read_csv(RESULTS), profile)
+    plan, needed = measure.planned(params, profile), measure.arrived(read_table(RESULTS), profile)
     grid = measure.cell_seconds(speed, params, profile, plan, once, snapshot)
     cells = measure.whole(grid, params["grid"])
     most = max(grid, key=lambda row: row["evaluation"] / row["omac"])

@@ -247,11 +247,10 @@ def study(args):
 
 
 def results(args):
-    import pandas as pd
-
     from omac.analysis.results import HEADLINE, arrival, difference, final_table, gather, markdown, weighing
     from omac.config import load_params
     from omac.paths import ROOT, shown
+    from omac.schema import read_rows
     from omac.study.grid import result_files
 
     names = result_files(load_params())
@@ -260,7 +259,7 @@ def results(args):
         f"{shown(path)}: {len(names) - len(absent)} of {len(names)} cells"
         + "".join(f"\n  not yet run: {name}" for name in absent)
     )
-    rows = pd.read_csv(path)
+    rows = read_rows(path)
     tables = (final_table(rows)[HEADLINE], difference(rows), weighing(rows), arrival(rows))
     print(*map(markdown, tables), sep="\n\n")
 
@@ -303,18 +302,17 @@ def verify(args):
 
 
 def table(args):
-    import pandas as pd
-
     from omac.analysis.agreement import DIFFERENT, agreement
     from omac.analysis.results import arrival, final_table, short
+    from omac.schema import read_rows
 
-    rows = pd.read_csv(args.file)
+    rows = read_rows(args.file)
     table = final_table(rows)
     if "q_tot" in rows:
         print("have the values arrived?", arrival(rows).to_string(index=False), "", sep="\n")
     print(short(table).to_string(index=False))
     if args.against:
-        found = agreement(rows, pd.read_csv(args.against))
+        found = agreement(rows, read_rows(args.against))
         print("", f"beside {args.against}:", found.to_string(index=False), sep="\n")
         return int((found["agreement"] == DIFFERENT).any())
     return 0

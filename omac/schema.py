@@ -1,6 +1,10 @@
 """Names, columns and orders that the whole package shares, and the one way to write a table of rows."""
 
-from omac.paths import atomic
+import io
+from pathlib import Path
+
+from omac.checksums import seal, unseal
+from omac.paths import atomic, shown
 
 MAPS = ("5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor")  # the paper's four
 LEVELS = ("good", "medium", "poor")  # the one order
@@ -29,6 +33,7 @@ KEYS = [
 ]  # columns that tell rows apart
 SCORES = ["episodes", "return_mean", "return_std", "win_rate", "length", "simulator"]  # columns of battles
 CELL = ["env", "map", "level", "ratio", "algorithm", "variant", "profile"]  # columns that tell cells apart
+KINDS_OF_ROWS = ("data", "value", "eval", "final")
 SET = ["map", "level", "ratio"]  # columns that tell data sets of one simulator apart
 OFFLINE = {  # columns known without a simulator, and what tables call them
     "held_log_likelihood": "log-likelihood",
@@ -46,15 +51,72 @@ def label(algorithm, variant=""):
     return name if variant in ("", "default") else f"{name}, {(VARIANTS | SENSITIVITY).get(variant, variant)}"
 
 
-def read_rows(path):
-    """Read a file of rows. Returns a DataFrame."""
+def write_csv(table, path, digits=6):
+    """Write a DataFrame as CSV, sealed and atomically; the same rows give the same bytes. Returns the path."""
+    text = table.to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
+    with atomic(path) as part:
+        part.write_text(seal(text), newline="\n")
+    return path
+
+
+def read_table(path, **options):
+    """Read a sealed CSV. options: pandas.read_csv's. Returns a DataFrame.
+
+    Raises ValueError, one line, for a file that is not as it was written, OSError for a missing one.
+    """
     import pandas as pd
 
-    return pd.read_csv(path, comment="#")
+    return pd.read_csv(io.StringIO(unseal(Path(path).read_bytes(), shown(path))), **options)
 
 
-def write_csv(table, path, digits=6):
-    """Write a DataFrame as CSV, atomically; the same rows give the same bytes. Returns the path."""
-    with atomic(path) as part:
-        table.to_csv(part, index=False, float_format=f"%.{digits}g", lineterminator="\n")
-    return path
+def read_rows(path):
+    """Read rows of cells, sealed, and look at what they say. Returns a DataFrame.
+
+    Raises ValueError, one line with file, line, column and value, for a row that cannot be.
+    """
+    rows = read_table(path)
+    missing = [c for c in (*KEYS, *SCORES) if c not in rows]
+    if missing:
+        raise ValueError(f"{shown(path)} has no column {', '.join(missing)}: these are no rows of cells")
+    for column, possible in _possible(rows).items():
+        wrong = rows.index[~possible]
+        if len(wrong):
+            value = rows[column][wrong[0]]
+            raise ValueError(
+                f"{shown(path)}, line {wrong[0] + 2}: {column} is {value!r}, which cannot be ({RULES[column]})"
+            )
+    return rows
+
+
+RULES = {  # of a column of rows, in words
+    "kind": f"one of {', '.join(KINDS_OF_ROWS)}",
+    "level": f"in SMAX one of {', '.join(LEVELS)}",
+    "ratio": "a share in %, 1 to 100",
+    "seed": "a whole number, or nothing for a data set's own row",
+    "step": "a whole number, or nothing for a data set's own row",
+    "episodes": "a whole number, 0 or more",
+    "return_mean": "a number from -20 to 60, or nothing where no battle was fought",
+    "win_rate": "a share from 0 to 1, or nothing",
+    "length": "steps, 0 or more, or nothing",
+}
+
+
+def _possible(rows):
+    """{column: bool [rows]} of what each column may say."""
+    import pandas as pd
+
+    number = {c: pd.to_numeric(rows[c], errors="coerce") for c in RULES if c not in ("kind", "level")}
+    empty = {c: rows[c].isna() for c in number}
+    own = rows["kind"] == "data"
+    whole = {c: number[c].ge(0) & (number[c] % 1 == 0) for c in ("seed", "step", "episodes")}
+    return {
+        "kind": rows["kind"].isin(KINDS_OF_ROWS),
+        "level": rows["level"].isin(LEVELS) | (rows["env"] != "smax"),
+        "ratio": number["ratio"].between(1, 100),
+        "seed": whole["seed"] | (empty["seed"] & own),
+        "step": whole["step"] | (empty["step"] & own),
+        "episodes": whole["episodes"] | (empty["episodes"] & (rows["kind"] == "value")),
+        "return_mean": number["return_mean"].between(-20, 60) | empty["return_mean"],
+        "win_rate": number["win_rate"].between(0, 1) | empty["win_rate"],
+        "length": number["length"].ge(0) | empty["length"],
+    }

@@ -16,7 +16,7 @@ from omac.paths import ROOT
 from omac.plots import credit, style
 from omac.plots import curves as study_figures
 from omac.plots.curves import Panel, absent, arrivals, curves, losses
-from omac.schema import write_csv
+from omac.schema import read_table, write_csv
 from omac.study import sample_weights
 from omac.training.replay import Replay
 
@@ -67,7 +67,7 @@ def test_the_table_counts_the_seeds_that_diverged_and_finds_the_largest_numbers(
 
 
 def test_the_rule_finds_the_committed_run_whose_values_ran_away_and_leaves_cloning_alone():
-    rows = pd.concat([pd.read_csv(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
+    rows = pd.concat([read_table(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
     verdict = stability(rows).set_index("algorithm")["diverged?"]
     assert "q_tot" in verdict["OMAC"] and verdict["BC"] == "no"
 

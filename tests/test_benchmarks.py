@@ -9,6 +9,7 @@ import pytest
 from omac.algorithms import REGISTRY
 from omac.config import load_params, settings
 from omac.paths import ROOT
+from omac.schema import read_table
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import cells  # noqa: E402
@@ -65,7 +66,7 @@ def test_steps_are_params_yamls_or_those_at_which_omacs_values_arrived(params):
 
 
 def test_params_yamls_steps_are_a_thousand_past_the_arrival_of_omacs_values_and_4000_at_least():
-    params, rows = load_params(), pd.read_csv(ROOT / "data" / "results.csv")
+    params, rows = load_params(), read_table(ROOT / "data" / "results.csv")
     plan, needed = measure.planned(params, "laptop"), measure.arrived(rows, "laptop")
     assert set(needed) == set(plan)
     more = {d: plan[d] - max(4000, needed[d] + 1000) for d in plan}

@@ -1,11 +1,11 @@
 """Data cards: every number on them against a literal count, and what they say of states."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from omac.datasets import cards
 from omac.datasets.coverage import coverage, project
+from omac.schema import read_table
 
 
 def test_a_cards_facts_equal_literal_counts(toy):
@@ -56,7 +56,7 @@ def test_the_cards_of_a_map_are_written_whole_and_the_same_twice(toy, tmp_path):
     assert [p.name for p in made] == [
         f"toy-line{x}.csv" for x in ("-coverage", "-episodes", "-policies", "-states", "")
     ]
-    episodes = pd.read_csv(tmp_path / "a" / "toy-line-episodes.csv")
+    episodes = read_table(tmp_path / "a" / "toy-line-episodes.csv")
     assert len(episodes) == 300 and episodes.groupby("level").size().to_dict() == {"good": 150, "medium": 150}
     np.testing.assert_allclose(episodes["return"], toy.returns, rtol=1e-3)
     assert (episodes["outcome"] == "won").sum() == toy.win.sum()

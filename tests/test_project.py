@@ -10,6 +10,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from omac.paths import ROOT
+from omac.schema import read_table
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = {
@@ -116,7 +117,7 @@ def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
 
     readme = (ROOT / "README.md").read_text()
     assert not re.search(r"@[A-Z_]+@", readme)
-    study, quick = (pd.read_csv(ROOT / "data" / name / "results.csv") for name in (".", "quick"))
+    study, quick = (read_table(ROOT / "data" / name / "results.csv") for name in (".", "quick"))
     assert markdown(final_table(study)[HEADLINE]) in readme
     assert markdown(difference(study)) in readme and markdown(weighing(study)) in readme
     assert markdown(arrival(pd.concat([study, quick]))) in readme
@@ -129,7 +130,7 @@ def test_the_readme_shows_the_committed_offline_results_of_real_data():
     from omac.analysis.results import arrival, markdown, offline
     from omac.schema import OFFLINE
 
-    rows = pd.concat([pd.read_csv(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
+    rows = pd.concat([read_table(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
     readme, line = (ROOT / "README.md").read_text(), arrival(rows).iloc[0]
     assert markdown(offline(rows)[["map", "level", "algorithm", "profile", *OFFLINE.values()]]) in readme
     assert (

@@ -11,6 +11,7 @@ from omac.config import load_params
 from omac.data.episodes import Episodes
 from omac.datasets import digest, registry
 from omac.evaluation import battle_seeds, evaluate
+from omac.schema import read_table
 from omac.study import cell as study
 from omac.study import prepare
 from omac.training import trainer
@@ -50,7 +51,7 @@ def cell(toy, tmp_path, monkeypatch):
 
 def test_a_cell_gives_a_row_per_seed_and_snapshot_a_final_one_and_the_data_sets_own(cell, tmp_path, toy):
     rows, trained, _ = cell(out=tmp_path / "a.csv")
-    written = pd.read_csv(tmp_path / "a.csv")
+    written = read_table(tmp_path / "a.csv")
     assert list(written.columns[:15]) == COLUMNS and len(written) == len(rows)
     assert written.groupby("kind").size().to_dict() == {"data": 1, "eval": 4, "final": 2}
     assert set(written.env) == {"toy"} and set(written[written.kind == "eval"].step) == {100, 200}
@@ -137,7 +138,7 @@ def test_without_its_simulator_a_cell_reports_offline_and_claims_no_battles(cell
     monkeypatch.setattr(study, "missing", lambda env: "StarCraft II is not installed")
     monkeypatch.setattr(study, "evaluate", None)
     rows, _, _ = cell(out=tmp_path / "a.csv")
-    written = pd.read_csv(tmp_path / "a.csv", keep_default_na=False, na_values=[""])
+    written = read_table(tmp_path / "a.csv", keep_default_na=False, na_values=[""])
     fought = written[written.kind != "data"]
     assert fought.episodes.eq(0).all() and fought.return_mean.isna().all() and fought.held_q_correlation.notna().all()
     assert set(fought.simulator) == {"none"} and len(fought) == 6
@@ -236,7 +237,7 @@ def test_results_are_gathered_in_order_with_each_data_row_once(cell, tmp_path):
     (tmp_path / "cells" / "stale.csv").write_text("left,over\n1,2\n")
     names = [f"toy-line-random-100-{a}.csv" for a in ("omac", "bc", "icq")]
     out, absent = results.gather(tmp_path / "cells", tmp_path / "results.csv", names)
-    rows = pd.read_csv(out)
+    rows = read_table(out)
     assert absent == ["toy-line-random-100-icq.csv"] and "left" not in rows
     assert (rows.kind == "data").sum() == 1 and set(rows.algorithm) == {"omac", "bc", "data"}
     with pytest.raises(FileNotFoundError, match="make repro"):

@@ -9,11 +9,12 @@ from omac.analysis import comparison, paper_tables, results, select
 from omac.config import load_params
 from omac.paths import ROOT
 from omac.plots import profiles, style
+from omac.schema import read_table
 
 KEYS = ["map", "level", "ratio", "algorithm"]
 FIVE = {"omac", "icq", "omar", "bcq", "cql"}
 MAPS = ["5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor"]
-STUDY = pd.read_csv(ROOT / "data" / "results.csv")
+STUDY = read_table(ROOT / "data" / "results.csv")
 
 
 def rows(*cells, **other):

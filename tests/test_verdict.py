@@ -10,8 +10,9 @@ from omac.claims import criteria, evidence, paper_numbers, report, verdicts
 from omac.claims.evidence import Part, Study
 from omac.paths import ROOT
 from omac.plots import verdict as plots_verdict
+from omac.schema import read_table
 
-STUDY = pd.read_csv(ROOT / "data" / "results.csv")
+STUDY = read_table(ROOT / "data" / "results.csv")
 CLAIMS = paper_tables.published("claims")
 FIVE = ("omac", "icq", "omar", "bcq", "cql")
 TWELVE, NINE = evidence.data_sets("table4"), evidence.data_sets("table1")

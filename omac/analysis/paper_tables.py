@@ -1,14 +1,16 @@
 """The paper's tables beside ours, from committed files alone: a number fought in SMAX and one of SMAC never share a column."""
 
+import io
 from dataclasses import fields
 
 import pandas as pd
 
 from omac.analysis.results import final_table, markdown
 from omac.analysis.select import choose
+from omac.checksums import checked_bytes
 from omac.config import Hyper, settings
 from omac.paths import FIGURES, ROOT, atomic
-from omac.schema import LEVELS, METHODS, NAMES
+from omac.schema import LEVELS, METHODS, NAMES, read_table
 
 LINE = ["map", "level", "ratio", "algorithm"]
 MISSING = "not run yet"
@@ -17,7 +19,9 @@ PAPERS = [NAMES[a] for a in ("omac", "icq", "omar", "bcq", "cql")]  # the algori
 
 def published(name):
     """data/paper/<name>.csv as text, so that 9.00 stays 9.00: what the paper or, in "elsewhere", others printed."""
-    return pd.read_csv(ROOT / "data" / "paper" / f"{name}.csv", dtype=str, keep_default_na=False)
+    return pd.read_csv(
+        io.BytesIO(checked_bytes(ROOT / "data" / "paper" / f"{name}.csv")), dtype=str, keep_default_na=False
+    )
 
 
 def beside(rows, name, env="smax", profile="laptop"):
@@ -47,7 +51,7 @@ def cards(env="smax"):
     for path in sorted((ROOT / "data" / "cards").glob(f"{env}-*.csv")):
         name = path.stem.removeprefix(f"{env}-")
         if "-" not in name:
-            for level, card in pd.read_csv(path, index_col="fact").items():
+            for level, card in read_table(path, index_col="fact").items():
                 found[name, level, "100", NAMES["data"]] = card[["return mean", "win rate"]].astype(float).tolist()
     index = pd.MultiIndex.from_tuples(found, names=LINE)
     return pd.DataFrame(list(found.values()), index, ["return", "win rate"], dtype=float)

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from omac.paths import ROOT
-from omac.schema import KEYS, LEVELS, NAMES, OFFLINE, SET, label, write_csv
+from omac.schema import KEYS, LEVELS, NAMES, OFFLINE, SET, label, read_rows, write_csv
 
 HEADLINE = [
     "map",
@@ -28,7 +28,7 @@ def gather(folder, out=ROOT / "data" / "results.csv", names=None):
     files = [folder / name for name in names if (folder / name).exists()]
     if not files:
         raise FileNotFoundError(f"no results in {folder}: run `make repro` first")
-    rows = pd.concat([pd.read_csv(f) for f in files], ignore_index=True)
+    rows = pd.concat([read_rows(f) for f in files], ignore_index=True)
     rows = rows[~((rows["kind"] == "data") & rows.duplicated([k for k in KEYS if k != "profile"]))]
     write_csv(rows, out)
     return out, [name for name in names if not (folder / name).exists()]

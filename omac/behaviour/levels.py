@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from omac.checksums import checked_bytes, record_sums
 from omac.envs import make
 from omac.evaluation import battle_seeds, evaluate
 from omac.nn.networks import AgentMLP, generators
@@ -79,6 +80,7 @@ def save_levels(env, points, folder=BEHAVIOUR):
             part,
             metadata={"snapshots": json.dumps(rows), "settings": json.dumps(points[0]["settings"])},
         )
+    record_sums(path)
     return path
 
 
@@ -101,7 +103,11 @@ def load_level(env, map_name, level, folder=BEHAVIOUR):
 
 
 def read_snapshots(path):
-    """(rows, tensors) of a snapshot file: what each snapshot is, and weights f32 [snapshots,...]. Raises ValueError for a damaged file."""
+    """Read a snapshot file. Returns (rows, tensors): what each snapshot is, and weights f32 [snapshots,...].
+
+    Raises ValueError for a file that is damaged, or not the one whose sha256 is in its folder's SHA256SUMS.
+    """
+    checked_bytes(path, f"train the policies anew: `python -m omac behaviour {path.stem.partition('-')[2]}`")
     try:
         with safe_open(path, "pt") as f:
             rows = json.loads(f.metadata()["snapshots"])

@@ -1,10 +1,10 @@
 """MAPPO, which makes the behaviour policies as the paper's data source did: shared actor on o_i and id, critic on the state."""
 
-import csv
 import hashlib
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn import functional as F
 
@@ -12,8 +12,9 @@ from omac.envs import make
 from omac.evaluation import BatchedPolicy, battle_seeds, rollout
 from omac.nn.networks import MLP, AgentMLP, generators
 from omac.nn.policy import MASKED
-from omac.paths import BEHAVIOUR, BUILD, atomic, shown
+from omac.paths import BEHAVIOUR, BUILD, shown
 from omac.progress import bar
+from omac.schema import write_csv
 from omac.training import checkpoint, source_hash
 
 MAKERS = (
@@ -120,18 +121,14 @@ def train_mappo(env, seed, settings=None, folder=BUILD / "behaviour", progress=T
         point["update"] += 1
         if point["update"] % 10 == 0 or point["steps"] >= settings.battle_steps:
             point |= {"actor": actor.state_dict(), "critic": critic.state_dict(), "adam": adam.state_dict()}
-            with atomic(path) as part:
-                torch.save(point, part)
+            checkpoint.write_checkpoint(path, point)
     return point
 
 
 def save_curve(env, points, folder=BEHAVIOUR):
-    """Write the learning curves of some seeds' checkpoints to data/behaviour/<env>-<map>.csv."""
+    """Write the learning curves of some seeds' checkpoints to data/behaviour/<env>-<map>.csv. Returns the path."""
     rows = [row for point in points for row in point["curve"]]
-    with atomic(folder / f"{env.replace(':', '-')}.csv") as part, open(part, "w", newline="") as f:
-        out = csv.DictWriter(f, rows[0], lineterminator="\n")
-        out.writeheader()
-        out.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return write_csv(pd.DataFrame(rows), folder / f"{env.replace(':', '-')}.csv")
 
 
 def advantages(data, values, gamma, lam):

@@ -30,7 +30,7 @@ from omac.claims.evidence import (
     scores,
     so_far,
 )
-from omac.schema import DISTRIBUTIONS, LABEL, NAMES
+from omac.schema import DISTRIBUTIONS, LABEL, NAMES, read_table
 
 
 def outperforms(study, others=tuple(BASELINES), column="return_mean", what="OMAC above"):
@@ -140,7 +140,7 @@ def correlated(study, control=None):
     """
     lines = ("default", *([control] if control else []))
     path = credit_weights.path_of(f"{study.env}-{ABLATED}-{study.level}-100")
-    found = credit_weights.correlations(pd.read_csv(path)) if path.exists() else pd.DataFrame({"variant": []})
+    found = credit_weights.correlations(read_table(path)) if path.exists() else pd.DataFrame({"variant": []})
     if not set(lines) <= set(found["variant"]):
         return [], [((ABLATED, study.level, 100), "credit weights")]
     wide = found[~found["seed"].isin(["pooled", "scaled"])].pivot(

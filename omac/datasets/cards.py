@@ -9,7 +9,7 @@ from omac.data.episodes import Episodes
 from omac.datasets import digest
 from omac.datasets.coverage import coverage, project
 from omac.paths import ROOT, shown
-from omac.schema import write_csv
+from omac.schema import read_table, write_csv
 
 NOTES = ("note", "conversion")  # what a file says of its map, and of how it was read
 SHOWN = 600  # states per level that the committed projection keeps
@@ -166,7 +166,7 @@ COLUMNS = {
 def known(names, folder=ROOT / "data" / "cards"):
     """The committed cards of some sources and maps ("smax-6h_vs_8z"): a DataFrame with a row per data set and level, a column per fact."""
     return pd.concat(
-        {n: pd.read_csv(folder / f"{n}.csv", dtype=str).set_index("fact").T for n in names}, names=["data", "level"]
+        {n: read_table(folder / f"{n}.csv", dtype=str).set_index("fact").T for n in names}, names=["data", "level"]
     )
 
 

@@ -9,6 +9,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
+from omac.checksums import unseal
 from omac.datasets import digest
 from omac.datasets.registry import DataSet, digest_path
 from omac.paths import BUILD, ROOT, atomic, shown
@@ -72,6 +73,7 @@ def finish(item, cell, future):
         return None
     try:
         rows, seconds = future.result()
+        unseal(rows, f"what a worker sent of {item}")
         with atomic(ROOT / cell["out"]) as part:
             part.write_bytes(rows)
         dvc("commit", "-f", item)

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from omac import algorithms
+from omac.checksums import checked_bytes, record_sums
 from omac.config import load_params, settings
 from omac.datasets.registry import DataSet
 from omac.envs import make
@@ -56,6 +57,7 @@ def keep(dataset, algorithm, variant="default", profile="laptop", folder=KEPT):
         save_file(
             {**{f"policy.{k}": x for k, x in state.items()}, **fought}, part, metadata={"about": json.dumps(about)}
         )
+    record_sums(folder / f"{name}.safetensors")
     return folder / f"{name}.safetensors"
 
 
@@ -77,6 +79,7 @@ def fight(about, state):
 
 def read_policy(path):
     """Read a kept policy. Returns KeptPolicy. Raises ValueError for a damaged file."""
+    checked_bytes(path, "keep it anew: `python -m omac keep`")
     try:
         with safe_open(path, "pt") as f:
             about = json.loads(f.metadata()["about"])

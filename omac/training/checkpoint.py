@@ -1,6 +1,7 @@
 """Checkpoints: what one belongs to, and reading it safely."""
 
 import hashlib
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 
 from omac import algorithms
+from omac.checksums import unwrap, wrap
 from omac.data.validation import FIELDS
-from omac.paths import shown
+from omac.paths import atomic, shown
 from omac.training import source_hash
 
 TRAINING = (
@@ -63,9 +65,17 @@ def _modules(algorithm):
     return [found[name] for name in sorted(found)]
 
 
+def write_checkpoint(path, point):
+    """Write a checkpoint, a dict of tensors and plain values, with its sha256, atomically."""
+    content = io.BytesIO()
+    torch.save(point, content)
+    with atomic(path) as part:
+        part.write_bytes(wrap(content.getvalue()))
+
+
 def read_checkpoint(path):
-    """A checkpoint's dict of tensors and plain values. Raises ValueError for a damaged file."""
+    """Read a checkpoint: a dict of tensors and plain values. Raises ValueError for a damaged file."""
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
+        return torch.load(io.BytesIO(unwrap(path.read_bytes(), shown(path))), weights_only=True, map_location="cpu")
     except Exception as e:
         raise ValueError(f"{shown(path)} cannot be read ({type(e).__name__}): delete it to begin anew") from e

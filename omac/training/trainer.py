@@ -7,9 +7,9 @@ import torch
 
 from omac import algorithms
 from omac.nn.networks import generators
-from omac.paths import atomic, shown
+from omac.paths import shown
 from omac.progress import bar
-from omac.training.checkpoint import fingerprint, read_checkpoint
+from omac.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
 from omac.training.replay import Replay
 
 PROBE = 2_048  # transitions, evenly spaced over the data, on which values are held against the returns that followed
@@ -85,8 +85,7 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
                 _snapshot(state, run, phases)
                 if checkpoint:
                     optimiser = adam.state_dict() if state["step"] < total else None
-                    with atomic(checkpoint) as part:
-                        torch.save({**state, "mark": mark, "nets": nets.state_dict(), "adam": optimiser}, part)
+                    write_checkpoint(checkpoint, {**state, "mark": mark, "nets": nets.state_dict(), "adam": optimiser})
     return TrainingResult(
         state["snapshots"], state["log"], run.probe(run.replay), held and run.probe(run.unseen), nets, alg.logits(nets)
     )
