@@ -39,10 +39,12 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python -r requirements.txt -e .
 	@touch $@
 
-lock:                 ## requirements.txt from pyproject.toml
-	uv pip compile pyproject.toml --extra vault --extra test -q --python-version 3.11 --no-emit-index-url --no-header --no-annotate -o requirements.txt \
-	  $$(printf ' --no-emit-package %s' triton) $(LOCK_OPTIONS)
-	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/; /^nvidia-/d; /^cuda-/d' requirements.txt
+# One lock for every Python and platform: markers where they differ. torch's CUDA libraries are left out: torch brings its own where it needs them.
+lock:                 ## requirements.txt from pyproject.toml; what is pinned already stays, where it still fits
+	@test -x $(BIN)/uv || $(MAKE) setup
+	$(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 --extra vault --extra test --extra dev -q \
+	  --no-emit-index-url --no-header --no-annotate -o requirements.txt $(LOCK_OPTIONS)
+	sed 's/^\(torch==[0-9.]*\)+cpu/\1/; /^nvidia-/d; /^cuda-/d; /^triton==/d' requirements.txt > requirements.tmp && mv requirements.tmp requirements.txt
 
 clean:                ## what can be made again; not the data
 	rm -rf build .pytest_cache .ruff_cache
