@@ -15,17 +15,45 @@ from omac.schema import read_table
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = {
     m[1].lower().replace("_", "-"): m[2]
-    for m in re.finditer(r"^([\w.-]+)==([\w.]+)$", (ROOT / "requirements.txt").read_text(), re.M)
+    for m in re.finditer(r"^([\w.-]+)==([\w.]+)(?: ;.*)?$", (ROOT / "requirements.txt").read_text(), re.M)
 }
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_the_lock_satisfies_pyproject_and_names_no_platform():
     extras = PROJECT["optional-dependencies"]
-    for line in [*PROJECT["dependencies"], *extras["vault"], *extras["test"]]:
+    for line in [*PROJECT["dependencies"], *extras["vault"], *extras["test"], *extras["dev"]]:
         need = Requirement(line)
         assert need.specifier.contains(LOCK[need.name]), f"{line} against {LOCK[need.name]}: run `make lock`"
-    assert not re.search(r"nvidia|\+cpu|file:|https?:", (ROOT / "requirements.txt").read_text())
+    assert not re.search(r"nvidia|cuda|triton|\+cpu|file:|https?:", (ROOT / "requirements.txt").read_text())
+
+
+SYSTEMS = {"linux": ("Linux", "posix"), "darwin": ("Darwin", "posix"), "win32": ("Windows", "nt")}
+ELSEWHERE = {  # what exists on some systems only
+    "linux": {"appnope", "pywin32", "pywinpty"},
+    "darwin": {"pywin32", "pywinpty"},
+    "win32": {"appnope", "ptyprocess", "uvloop"},
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_one_lock_pins_the_same_versions_for_every_python_and_system(python, system):
+    platform, os_name = SYSTEMS[system]
+    here = {"python_version": python, "python_full_version": f"{python}.0", "implementation_name": "cpython"}
+    here |= {"sys_platform": system, "platform_system": platform, "os_name": os_name}
+    lines = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    names = [line.name for line in lines if line.marker is None or line.marker.evaluate(here)]
+    assert len(names) == len(set(names)) and not ELSEWHERE[system] & set(names)
+    assert {Requirement(line).name for line in PROJECT["dependencies"]} <= set(names)
+    assert len(lines) == len({line.name for line in lines}) == len(LOCK), "one version of each, pinned with =="
+
+
+def test_the_lock_leaves_room_for_the_package_of_starcraft_ii():
+    """The package refuses protobuf 3.21 and newer; with the lock's, `pip install '.[smac]'` changes no locked package."""
+    from packaging.version import Version
+
+    assert Version(LOCK["protobuf"]) < Version("3.21")
 
 
 def test_environment_yml_is_python_pip_and_those_two():
