@@ -9,7 +9,7 @@ from omac.analysis.credit_weights import correlations, path_of
 from omac.analysis.results import HEADLINE, arrival, difference, final_table, markdown, offline, short, weighing
 from omac.analysis.select import caption, choose
 from omac.paths import ROOT, atomic
-from omac.schema import DISTRIBUTIONS, LEVELS, MAPS, NAMES, OFFLINE, label, read_rows
+from omac.schema import DISTRIBUTIONS, LEVELS, MAPS, NAMES, OFFLINE, SET, label, read_rows, read_table
 
 DATA = ROOT / "data"
 GENERATED = ROOT / "docs" / "_generated"
@@ -42,10 +42,10 @@ def _scores(study, quick):
             f"{fought}; {LAST}. `last five` and `best` are returns of the shorter evaluations during training.",
             final_table(study)[HEADLINE],
         ),
-        "omac_minus_bc": (
-            "OMAC minus BC",
+        "omac_minus_baselines": (
+            "OMAC minus each baseline",
             f"{fought}. Difference of returns on the same battles, seed by seed; mean ± std over seeds (ddof 0).",
-            difference(study),
+            baseline_differences(study),
         ),
         "quick": (
             "Scores of `make quick`",
@@ -143,13 +143,23 @@ def score_matrix(rows, map_name="6h_vs_8z", profile="laptop"):
     return columns.rename_axis(index=f"{map_name}, return (win rate)", columns=None).reset_index()
 
 
+def baseline_differences(study):
+    """Tabulate the return of OMAC minus that of each baseline: a line per baseline and data set that both have."""
+    tables = []
+    for other in (name for name in NAMES if name not in ("data", "omac")):
+        table = difference(study, other=other)
+        table.columns = [*SET, "profile", "OMAC minus baseline", "seeds ahead"]
+        tables.append(table.assign(baseline=NAMES[other])[["baseline", *table.columns]])
+    return pd.concat(tables)
+
+
 def credit_correlations():
     """Tabulate how w_v goes with the mean of w_q: a line per level, variant and distribution of a_i (Figure 4)."""
     lines = []
     for level in LEVELS:
         path = path_of(f"smax-{CREDIT_MAP}-{level}-100")
         if path.exists():
-            table = correlations(read_rows(path))
+            table = correlations(read_table(path))
             table = table[~table["seed"].isin(["pooled", "scaled"])]
             for (variant, a_i), group in table.groupby(["variant", "a_i"], sort=False):
                 numbers = [f"{group[c].mean():.2f}" for c in ("pearson", "spearman", "agent")]
@@ -177,7 +187,7 @@ def behaviour_policies():
     """Tabulate where MAPPO's training ended: a line per map and training seed."""
     lines = []
     for name in MAPS:
-        for seed, curve in read_rows(DATA / "behaviour" / f"smax-{name}.csv").groupby("seed"):
+        for seed, curve in read_table(DATA / "behaviour" / f"smax-{name}.csv").groupby("seed"):
             last = curve.tail(LAST_UPDATES)
             won = curve["steps"][curve["win_rate"].rolling(LAST_UPDATES).mean() >= 0.9]
             steps = [f"{x / 1e6:.1f}" for x in (curve["steps"].max(), *won.head(1))]
