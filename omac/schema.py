@@ -56,7 +56,7 @@ def write_csv(table, path, digits=6):
     """Write a DataFrame as CSV, sealed and atomically; the same rows give the same bytes. Returns the path."""
     text = table.to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
     with atomic(path) as part:
-        part.write_text(seal(text), newline="\n")
+        part.write_bytes(seal(text.encode()))
     return path
 
 
@@ -67,7 +67,7 @@ def read_table(path, **options):
     """
     import pandas as pd
 
-    return pd.read_csv(io.StringIO(unseal(Path(path).read_bytes(), shown(path))), **options)
+    return pd.read_csv(io.BytesIO(unseal(Path(path).read_bytes(), shown(path))), **options)
 
 
 def read_rows(path):
