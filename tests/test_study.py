@@ -240,6 +240,11 @@ def test_results_are_gathered_in_order_with_each_data_row_once(cell, tmp_path):
     rows = read_table(out)
     assert absent == ["toy-line-random-100-icq.csv"] and "left" not in rows
     assert (rows.kind == "data").sum() == 1 and set(rows.algorithm) == {"omac", "bc", "data"}
+    (tmp_path / "cells" / f"{names[1][:-4]}.csv").rename(tmp_path / "cells" / names[2])
+    with pytest.raises(
+        ValueError, match="icq.csv, line 2: a row of line-random-100-bc under the name of line-random-100-icq"
+    ):
+        results.gather(tmp_path / "cells", tmp_path / "results.csv", names)
     with pytest.raises(FileNotFoundError, match="make repro"):
         results.gather(tmp_path / "nothing")
 
