@@ -66,6 +66,14 @@ def checked_bytes(path, anew="make it again"):
     return content
 
 
+def check_sums(sums):
+    """Hold every file that a SHA256SUMS lists against it. Returns their paths. Raises as `checked_bytes` does."""
+    paths = [sums.parent / name for name in _read(sums)]
+    for path in paths:
+        checked_bytes(path)
+    return paths
+
+
 def _read(sums):
     """{file name: sha256} of a SHA256SUMS. Raises ValueError for a line of another form."""
     known = {}

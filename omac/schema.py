@@ -35,7 +35,7 @@ KEYS = [
 SCORES = ["episodes", "return_mean", "return_std", "win_rate", "length", "simulator"]  # columns of battles
 CELL = ["env", "map", "level", "ratio", "algorithm", "variant", "profile"]  # columns that tell cells apart
 KINDS_OF_ROWS = ("data", "value", "eval", "final")
-TEXT = (*CELL[:3], *CELL[4:], "kind", "simulator", "machine")  # columns of names; all others are numbers
+NAMED = (*CELL[:3], *CELL[4:], "kind", "simulator", "machine")  # columns of names; all others are numbers
 HIGHEST = {  # what a battle of each environment may return; shields regenerate in StarCraft II, up to 29 has been published
     "smax": 20.01,
     "toy": 20.01,
@@ -100,7 +100,7 @@ def _names(rows):
     from omac.config import load_params
 
     params, own, smax = load_params(), rows["kind"] == "data", rows["env"] == "smax"
-    text = {c: rows[c].fillna("").astype(str) for c in TEXT if c in rows}
+    text = {c: rows[c].fillna("").astype(str) for c in NAMED if c in rows}
     word = {c: text[c].str.fullmatch(r"\w+") for c in ("map", "level")}
     yield "env", text["env"].isin(HIGHEST), f"one of {', '.join(HIGHEST)}"
     yield "map", text["map"].isin(MAPS) | (word["map"] & ~smax), f"in SMAX one of {', '.join(MAPS)}"
@@ -120,7 +120,7 @@ def _numbers(rows):
     import pandas as pd
 
     empty, own = rows.isna(), rows["kind"] == "data"
-    number = {c: pd.to_numeric(rows[c], errors="coerce") for c in rows if c not in TEXT}
+    number = {c: pd.to_numeric(rows[c], errors="coerce") for c in rows if c not in NAMED}
     whole = {c: number[c].ge(0) & (number[c] % 1 == 0) for c in ("seed", "step", "episodes")}
     high = rows["env"].map(HIGHEST)
     yield "ratio", number["ratio"].between(1, 100), "a share in %, 1 to 100"
