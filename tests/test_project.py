@@ -56,6 +56,13 @@ def test_the_lock_leaves_room_for_the_package_of_starcraft_ii():
     assert Version(LOCK["protobuf"]) < Version("3.21")
 
 
+def test_the_linter_is_pinned_and_runs_in_ci_and_before_commits():
+    assert any(line.startswith("ruff==") for line in PROJECT["optional-dependencies"]["dev"])
+    assert re.search(r"^make lint$", (ROOT / ".ci" / "run").read_text(), re.M)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [" ".join(hook["entry"].split()[:2]) for hook in hooks] == [".venv/bin/ruff check", ".venv/bin/ruff format"]
+
+
 def test_environment_yml_is_python_pip_and_those_two():
     env = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, files = env["dependencies"]
