@@ -7,6 +7,7 @@ from omac.checksums import seal, unseal
 from omac.paths import atomic, shown
 
 MAPS = ("5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor")  # the paper's four
+CARDS = tuple(f"smax-{name}" for name in MAPS) + ("odis-3m",)  # sources and maps with data cards in git
 LEVELS = ("good", "medium", "poor")  # the one order
 NAMES = {"data": "data", "bc": "BC", "icq": "ICQ", "omar": "OMAR", "bcq": "BCQ-MA", "cql": "CQL-MA", "omac": "OMAC"}
 METHODS = {**NAMES, "omiga": "OMIGA", "comadice": "ComaDICE"}  # and of others'

@@ -70,7 +70,7 @@ def test_params_yamls_steps_are_a_thousand_past_the_arrival_of_omacs_values_and_
     plan, needed = measure.planned(params, "laptop"), measure.arrived(rows, "laptop")
     assert set(needed) == set(plan)
     more = {d: plan[d] - max(4000, needed[d] + 1000) for d in plan}
-    assert {d: x for d, x in more.items() if x} == {("6h_vs_8z", "poor"): 3000}  # the README says so
+    assert {d: x for d, x in more.items() if x} == {("6h_vs_8z", "poor"): 3000}  # docs/steps.md says so
 
 
 def test_whole_cells_are_held_against_their_projection_at_the_same_steps_alone(params):

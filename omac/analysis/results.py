@@ -15,7 +15,7 @@ HEADLINE = [
     "last five",
     "best",
     "seeds",
-]  # columns that the README shows
+]  # columns that docs/ shows
 
 
 def gather(folder, out=ROOT / "data" / "results.csv", names=None):
@@ -211,6 +211,6 @@ def difference(rows, algorithm="omac", other="bc"):
 
 
 def markdown(table):
-    """A table as the lines of a Markdown table, for the README."""
+    """Write a table as the lines of a Markdown table."""
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in [table.columns, *table.to_numpy().tolist()]]
     return "\n".join([lines[0], "|" + "---|" * len(table.columns), *lines[1:]])
