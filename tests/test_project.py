@@ -1,5 +1,6 @@
 """The project keeps its own promises: set-up in step, code export, notebooks; README and docs: test_docs.py."""
 
+import importlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from omac import cli
 from omac.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -115,6 +117,11 @@ def test_no_cuda_build_of_torch_can_come_from_environment_yml(tmp_path):
     subprocess.run([sys.executable, "-m", "pip", *words, line], env=env, check=True, capture_output=True)
     chosen = [(p["metadata"]["name"], p["metadata"]["version"]) for p in json.loads(report.read_text())["install"]]
     assert chosen == [("torch", f"{version}+cpu")]
+
+
+def test_the_command_omac_is_the_command_line():
+    module, name = PROJECT["scripts"]["omac"].split(":")
+    assert getattr(importlib.import_module(module), name) is cli.main
 
 
 def test_smac_comes_from_its_git_repository_and_only_as_an_extra():
