@@ -54,7 +54,7 @@ def test_one_lock_pins_the_same_versions_for_every_python_and_system(python, sys
 
 
 def test_the_lock_leaves_room_for_the_package_of_starcraft_ii():
-    """The package refuses protobuf 3.21 and newer; with the lock's, `pip install '.[smac]'` changes no locked package."""
+    """The package refuses protobuf 3.21 and newer; with the lock's, `pip install -e '.[smac]'` changes no locked package."""
     from packaging.version import Version
 
     assert Version(LOCK["protobuf"]) < Version("3.21")
