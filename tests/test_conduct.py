@@ -223,7 +223,7 @@ def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monke
     with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"), dask_backend("locl", 2):
         pass
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RuntimeError, match=r"pip install '.\[dask\]'"), dask_backend("local", 2):
+    with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"), dask_backend("local", 2):
         pass
 
 

@@ -370,7 +370,7 @@ def test_a_vault_is_refused_without_tensorstore_or_team_pay(mirror, monkeypatch)
     shutil.make_archive(mirror / "ogmarl" / "3m", "zip", mirror / "zip")
     refused("agents are paid .* no team reward", "ogmarl", "3m", "good", mirror)
     monkeypatch.setitem(sys.modules, "tensorstore", None)
-    with pytest.raises(RuntimeError, match=r"needs tensorstore: pip install '\.\[vault\]'"):
+    with pytest.raises(RuntimeError, match=r"needs tensorstore: pip install -e '\.\[vault\]'"):
         pull("ogmarl", "3m", "good", None, None, mirror.parent)
 
 
