@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
-.PHONY: quick test repro figures verify bench setup install lock clean
+.PHONY: quick test fast lint repro figures verify bench setup install lock clean
 
 quick: setup          ## the whole story on one map in about ten minutes
 	@mkdir -p build
@@ -16,6 +16,13 @@ quick: setup          ## the whole story on one map in about ten minutes
 test: setup           ## every test, then every notebook
 	$(RUN) pytest
 	$(RUN) pytest --nbval notebooks/
+
+fast: setup           ## the tests that train nothing and start no processes, and which take longest: under a minute
+	$(RUN) pytest -m "not slow" --durations 5
+
+lint: setup           ## what ruff says of the Python files and the notebooks
+	$(RUN) ruff check
+	$(RUN) ruff format --check
 
 repro: setup          ## the study: resumes where it stopped, JOBS cells side by side; DASK=local or a scheduler's address: on Dask
 	$(RUN) dvc repro pull subsample code

@@ -63,6 +63,7 @@ def tilted(logits, seeds=3):
     return rollout(battle, act, battle_seeds(seeds, shape=(50, 4)), about)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [*REGISTRY, "omar cem"])
 def test_every_algorithm_beats_the_random_policy_that_made_its_data(algorithm, toy):
     """BC, which can only copy, gets battles that lean to the right; the others learn from uniformly random ones."""
@@ -256,6 +257,7 @@ def plain(nets):
             layer.bias.data.fill_(bias)
 
 
+@pytest.mark.slow
 def test_cql_lowers_the_values_of_actions_that_the_data_never_take():
     """Battles without a step to the left, alpha 0 against the default: how far Q_i(left) lies above the Q_i of the data."""
     data, above = tilted([0.0, -1e9, 0.0]), {}
@@ -504,6 +506,7 @@ def test_igm_by_single_deviations_misses_what_needs_two_agents():
     assert single_deviations(q, avail, lambda a: pay[a[..., 0], a[..., 1]])["igm_violation"].item() == 0
 
 
+@pytest.mark.slow
 def test_igm_is_in_the_rows_of_the_last_snapshot_alone(toy, small):
     for schedule in ("joint", "sequential"):
         log = train(toy, "omac", replace(small, schedule=schedule), [0, 1], progress=False).log

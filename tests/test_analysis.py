@@ -138,6 +138,7 @@ def test_tied_weights_correlate_perfectly_and_scales_of_seeds_do_not_count():
     assert found["pearson"] > 0.6 and abs(found["agent"]) < 0.4  # agents that differ in both are not coupling
 
 
+@pytest.mark.slow
 def test_weights_of_a_cell_are_sampled_from_its_checkpoint_or_trained_again_and_written_alike(
     toy, tmp_path, monkeypatch, capsys
 ):

@@ -12,6 +12,8 @@ from omac.behaviour import levels, mappo
 from omac.behaviour.mappo import Mappo, advantages, train_mappo
 from omac.study import prepare
 
+pytestmark = pytest.mark.slow
+
 QUICK = Mappo(battle_steps=6_000, slots=16, turns=2, hidden=16)
 
 

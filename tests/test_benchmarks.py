@@ -103,6 +103,7 @@ def test_the_plain_cell_shares_what_no_layout_changes_and_fights_one_policy_at_a
     assert measure.plain_cell(hyper, 2.0, 5, rows, fought) == (5 + 1 + 2) + 2 * 100 / 5 + (2 * 2 + 8)
 
 
+@pytest.mark.slow
 def test_the_peer_is_the_single_file_on_the_same_data(toy, small, tmp_path, monkeypatch):
     toy.save(tmp_path / "toy.h5")
     updates, update = [], measure.omac_single_file.update

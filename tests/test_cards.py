@@ -46,6 +46,7 @@ def test_the_projection_leaves_out_constant_features_and_refuses_nothing_else():
         project({"a": np.ones((50, 3), np.float32)})
 
 
+@pytest.mark.slow
 def test_the_cards_of_a_map_are_written_whole_and_the_same_twice(toy, tmp_path):
     paths = []
     for i, level in enumerate(("good", "medium")):

@@ -66,6 +66,7 @@ def fake(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_named_and_stops_no_other_and_the_next_run_does_only_what_is_left(fake, capsys):
     (fake / "b.breaks").touch()
     assert runner.run(jobs=2) == 1
@@ -93,6 +94,7 @@ def runs(process):
         return False
 
 
+@pytest.mark.slow
 def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, capsys):
     (fake / "wait").touch()
     under_way = []
@@ -171,6 +173,7 @@ def small(toy, tmp_path):
     return params, folder
 
 
+@pytest.mark.slow
 def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(small, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     files = [f"data/tiny/digests/toy-line-random-{part}.txt" for part in ("100", "held")]
@@ -191,6 +194,7 @@ def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(
         assert recorded == hashlib.md5((tmp_path / "s").read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_code_other_data_or_several_threads_refuses(small, monkeypatch):
     distributed = pytest.importorskip("distributed")
     from omac.study import dask_runner
@@ -219,7 +223,7 @@ def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monke
     with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"), dask_backend("locl", 2):
         pass
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RuntimeError, match=r"pip install '.\[dask\]'"), dask_backend("local", 2):
+    with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"), dask_backend("local", 2):
         pass
 
 

@@ -240,6 +240,7 @@ def test_an_equal_digest_leaves_the_file_untouched_and_another_replaces_it(toy, 
     assert read(file) == other and os.listdir(file.parent) == [file.name]
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_any_byte_of_a_digest_file_is_found(tmp_path):
     file = write(of(tiny()), tmp_path / "tiny.txt")
     content = file.read_bytes()

@@ -240,13 +240,13 @@ def test_every_picture_of_readme_and_docs_has_an_alternative_text():
 def test_every_command_of_readme_and_docs_is_there(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    commands = set(re.findall(r"^    (\w+) ", capsys.readouterr().out, re.M))
+    commands = set(re.findall(r"^    (\w+)(?: |$)", capsys.readouterr().out, re.M))
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
     template = json.loads((ROOT / "notebooks" / "03_train.ipynb").read_text())["cells"]
     (cell,) = [c for c in template if c["metadata"].get("tags") == ["parameters"]]
     parameters = set(re.findall(r"^(\w+) = ", "".join(cell["source"]), re.M))
-    for path in [ROOT / "README.md", *WRITTEN]:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN]:
         code = "\n".join(re.findall(f"{FENCE}|{SPAN}", path.read_text(), re.M | re.S))
         assert set(re.findall(r"python -m omac (\w+)", code)) <= commands, path.name
-        assert set(re.findall(r"\bmake (\w+)", code)) <= targets, path.name
+        assert set(re.findall(r"\bmake (?:\w+=\S+ )*(\w+)", code)) <= targets, path.name
         assert set(re.findall(r" -p (\w+)", code)) <= parameters, path.name

@@ -27,7 +27,7 @@ def random_action(avail, rng):
     return np.where(avail, rng.random(avail.shape), -1).argmax(-1)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])])
 def fought(request):
     """Four battles of random actions fought to their ends and two steps beyond: every view and step."""
     battle = make(request.param, 4)
@@ -94,6 +94,7 @@ def test_the_same_seeds_give_the_same_battles_and_where_restarts_only_those(foug
     assert not np.array_equal(other.state, views[0].state)
 
 
+@pytest.mark.slow
 def test_a_won_battle_of_smax_returns_twenty_and_a_lost_one_less_than_ten():
     net, states, _ = levels.load_level("smax", "6h_vs_8z", "good")
     battle = make("smax:6h_vs_8z", 8)
@@ -104,6 +105,7 @@ def test_a_won_battle_of_smax_returns_twenty_and_a_lost_one_less_than_ten():
     assert (data.returns[~data.win] < 10.001).all()
 
 
+@pytest.mark.slow
 def test_the_time_limit_of_smax_truncates_and_does_not_terminate():
     battle = make("smax:5m_vs_6m", 2)
     assert battle.spec.horizon == 100 == battle.sim.max_steps
@@ -170,7 +172,7 @@ def test_every_seed_is_fought_once_and_slots_do_not_change_a_battle():
     np.testing.assert_allclose(returns(12), returns(1))
 
 
-@pytest.mark.parametrize("name", ["smax:3m_in_a_boat", "toy:square", "chess:8x8"])
+@pytest.mark.parametrize("name", [pytest.param("smax:3m_in_a_boat", marks=pytest.mark.slow), "toy:square", "chess:8x8"])
 def test_an_unknown_map_or_environment_is_named(name):
     with pytest.raises(ValueError, match=name.split(":")[1] if "chess" not in name else "chess"):
         make(name, 1)
@@ -188,6 +190,7 @@ def test_whoever_has_no_smac_or_the_wrong_one_is_told_which_to_install(tmp_path,
         require_smac()
 
 
+@pytest.mark.slow
 def test_jaxmarls_other_games_are_not_imported_and_jaxmarl_is_whole_for_whoever_imports_it_later():
     code = """
 import sys
@@ -252,11 +255,13 @@ def test_jaxmarl_imported_in_64_bit_mode_is_refused():
     assert done.returncode and "JaxMARL was imported with JAX in 64-bit mode" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_platform_that_jax_cannot_begin_with_is_refused_in_one_line():
     done = fought_anew(JAX_PLATFORMS="abacus")
     assert done.returncode and "which JAX does not offer here: set JAX_PLATFORMS=cpu" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_battle_leaves_its_users_jax_as_it_was():
     import jax
 

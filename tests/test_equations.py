@@ -146,6 +146,7 @@ def test_lemma2_and_theorem1_the_expectile_rises_with_tau_to_the_in_sample_maxim
     assert values == sorted(values) and values[-1] <= 1 + 1e-3 and values[-1] > 0.98 and abs(values[0] - 0.1) < 1e-2
 
 
+@pytest.mark.slow
 def test_theorem1_on_the_toy_v_tot_rises_with_tau_to_the_in_support_optimum_and_never_passes_it(toy):
     """Eqs. 9-12 for the whole learned system: random walks hold every action, so that the optimum is in their support."""
     hyper = Hyper(hidden=32, cca_hidden=16, steps=2000, eval_every=2000, gamma=0.9, polyak=0.05)
@@ -320,6 +321,7 @@ def test_policies_and_log_probabilities_run_over_available_actions(toy, small):
     assert p[~batch.avail].min() > 0
 
 
+@pytest.mark.slow
 def test_values_meet_the_optimum_of_the_toy():
     """Trained on data that holds the optimal walk, V_tot of a start approaches the best discounted return, and OMAC walks it."""
     from omac.envs import make

@@ -85,6 +85,7 @@ def test_the_modules_of_omac_import_each_other_in_no_circle():
         visit(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", FIGURE_PACKAGES)
 def test_tables_claims_and_figures_load_neither_torch_nor_a_simulator(package):
     modules = [f"omac.{package}.{f.stem}" for f in (PACKAGE / package).glob("*.py") if f.stem != "__init__"]

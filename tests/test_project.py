@@ -1,13 +1,19 @@
 """The project keeps its own promises: set-up in step, code export, notebooks; README and docs: test_docs.py."""
 
+import importlib
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from omac import cli
 from omac.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -48,19 +54,74 @@ def test_one_lock_pins_the_same_versions_for_every_python_and_system(python, sys
 
 
 def test_the_lock_leaves_room_for_the_package_of_starcraft_ii():
-    """The package refuses protobuf 3.21 and newer; with the lock's, `pip install '.[smac]'` changes no locked package."""
+    """The package refuses protobuf 3.21 and newer; with the lock's, `pip install -e '.[smac]'` changes no locked package."""
     from packaging.version import Version
 
     assert Version(LOCK["protobuf"]) < Version("3.21")
 
 
-def test_environment_yml_is_python_pip_and_those_two():
+def test_the_linter_is_pinned_and_runs_in_ci_and_before_commits():
+    assert any(line.startswith("ruff==") for line in PROJECT["optional-dependencies"]["dev"])
+    assert re.search(r"^make lint$", (ROOT / ".ci" / "run").read_text(), re.M)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [" ".join(hook["entry"].split()[:2]) for hook in hooks] == [".venv/bin/ruff check", ".venv/bin/ruff format"]
+
+
+CPU = "--extra-index-url https://download.pytorch.org/whl/cpu"
+
+
+def test_environment_yml_is_python_pip_and_the_lock_with_the_index_of_cpu_builds():
     env = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, files = env["dependencies"]
-    assert pip == "pip" and files == {"pip": ["-r requirements.txt", "-e ."]}
+    assert pip == "pip" and files == {"pip": [CPU, "-r requirements.txt", "-e ."]}
     from packaging.specifiers import SpecifierSet
 
     assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python=") + ".0")
+
+
+def wheel(folder, name, version, *needs):
+    """An empty package, as a wheel."""
+    about = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as file:
+        head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        file.writestr(f"{about}/METADATA", head + "".join(f"Requires-Dist: {need}\n" for need in needs))
+        file.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr(f"{about}/RECORD", "")
+
+
+@pytest.mark.slow
+def test_no_cuda_build_of_torch_can_come_from_environment_yml(tmp_path):
+    """Both builds lie before pip, the CUDA one with its libraries; pip takes the CPU build for the lock's own line."""
+    version = LOCK["torch"]
+    wheel(tmp_path, "torch", version, "nvidia-cublas")
+    wheel(tmp_path, "torch", f"{version}+cpu")
+    wheel(tmp_path, "nvidia_cublas", "13.0")
+    line = re.search(r"^torch==.*$", (ROOT / "requirements.txt").read_text(), re.M)[0]
+    report = tmp_path / "report.json"
+    words = [
+        "install",
+        "-q",
+        "--dry-run",
+        "--ignore-installed",
+        "--no-index",
+        "--find-links",
+        tmp_path,
+        "--report",
+        report,
+    ]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")} | {
+        "PIP_CONFIG_FILE": os.devnull
+    }
+    subprocess.run([sys.executable, "-m", "pip", *words, line], env=env, check=True, capture_output=True)
+    chosen = [(p["metadata"]["name"], p["metadata"]["version"]) for p in json.loads(report.read_text())["install"]]
+    assert chosen == [("torch", f"{version}+cpu")]
+
+
+def test_the_command_omac_is_the_command_line():
+    module, name = PROJECT["scripts"]["omac"].split(":")
+    assert getattr(importlib.import_module(module), name) is cli.main
 
 
 def test_smac_comes_from_its_git_repository_and_only_as_an_extra():
@@ -121,8 +182,6 @@ def test_no_displayed_formula_has_two_tags():
 
 
 def test_the_top_level_is_the_prescribed_one():
-    import subprocess
-
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     if not tracked:
         pytest.skip("not a git checkout")

@@ -13,6 +13,8 @@ from omac.training.checkpoint import fingerprint
 from omac.training.replay import Replay
 from omac.training.trainer import Diverged, clip_per_seed, train
 
+pytestmark = pytest.mark.slow
+
 
 def final(trained):
     return trained.snapshots[-1]["policy"]

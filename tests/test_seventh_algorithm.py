@@ -26,6 +26,8 @@ sys.path.insert(0, str(ROOT / "examples"))
 import marwil  # noqa: E402
 import vdn  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = {"marwil": marwil, "vdn": vdn}
 
 

@@ -190,6 +190,7 @@ def test_it_imports_nothing_of_the_package_and_names_each_equation():
         assert any(d.startswith(f"Eq. ({equation})") for d in docs), equation
 
 
+@pytest.mark.slow
 def test_the_script_trains_and_its_docstring_evaluates_the_policy(file, capsys, tmp_path, monkeypatch):
     one, two = (single.main([str(file), "--steps", "2", "--seed", str(seed)]) for seed in (3, 3))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))

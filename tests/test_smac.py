@@ -19,6 +19,8 @@ from omac.envs.smac.env import Smac, most_battles
 from omac.envs.smac.worker import Game
 from omac.evaluation import rollout
 
+pytestmark = pytest.mark.slow
+
 DOUBLE = "starcraft_double:Double"
 PROTOSS, MARINES = "1s1z_vs_2z", "2m_vs_1m"
 WIDTHS = {  # n, actions, step limit; observation: stock, stock with last actions, MADT's

@@ -244,6 +244,7 @@ def test_a_return_above_20_is_no_win_where_the_limit_ended_the_battle(mirror):
     same(fetch("icq", "3m", "good", mirror), [shields])
 
 
+@pytest.mark.slow
 def test_a_vault_written_by_flashbax_comes_out_as_recorded(mirror, battles):
     for uid, part in (("Good", battles), ("Poor", battles[:3])):
         as_vault(mirror / "zip" / "3m.vlt", part, uid, more=5)
@@ -363,12 +364,13 @@ def test_whatever_bytes_of_a_file_are_damaged_the_answer_is_one_line(mirror):
     assert answers > 5
 
 
+@pytest.mark.slow
 def test_a_vault_is_refused_without_tensorstore_or_team_pay(mirror, monkeypatch):
     as_vault(mirror / "zip" / "3m.vlt", fabricated(3), pay=[1, 1, 2])
     shutil.make_archive(mirror / "ogmarl" / "3m", "zip", mirror / "zip")
     refused("agents are paid .* no team reward", "ogmarl", "3m", "good", mirror)
     monkeypatch.setitem(sys.modules, "tensorstore", None)
-    with pytest.raises(RuntimeError, match=r"needs tensorstore: pip install '\.\[vault\]'"):
+    with pytest.raises(RuntimeError, match=r"needs tensorstore: pip install -e '\.\[vault\]'"):
         pull("ogmarl", "3m", "good", None, None, mirror.parent)
 
 

@@ -17,6 +17,8 @@ from omac.study import prepare
 from omac.training import trainer
 from omac.training.trainer import Diverged
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = [
     "env",
     "map",

@@ -164,6 +164,7 @@ def test_a_caption_counts_seeds_and_battles():
     assert select.caption(select.choose(SOME)) == "SMAX: 2-3 seeds, 320 battles a seed, profile laptop"
 
 
+@pytest.mark.slow
 def test_a_figure_is_the_same_bytes_twice_as_png_and_as_svg(tmp_path):
     scores = comparison.runs(select.choose(STUDY))
     for folder in ("a", "b"):

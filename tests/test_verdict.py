@@ -282,6 +282,7 @@ def test_eq1_on_trained_networks_is_refuted_by_states_that_break_it_and_never_sh
     assert word("igm", rows(TWELVE)) == verdicts.NOT_RUN
 
 
+@pytest.mark.slow
 def test_values_are_nearer_the_returns_that_followed_or_not():
     def table(number=12, **q_tot):
         return pd.concat(
@@ -372,6 +373,7 @@ def test_other_printed_numbers_would_give_other_words(monkeypatch):
     assert paper_numbers.drop()[:2] == (4, 8)  # 10 % alone
 
 
+@pytest.mark.slow
 def test_verdicts_follow_the_rows_and_take_no_other_profile_or_ablation_for_omac(monkeypatch):
     monkeypatch.setattr(criteria, "data_sets", lambda name: TWELVE[3:6])
     some = CLAIMS[CLAIMS["test"].isin(["outperforms", "most", "gain of CVF", "nothing", "quality"])].drop_duplicates(
@@ -462,6 +464,7 @@ def test_table_and_figure_show_each_claim_and_each_statistic_once():
         plots_verdict.forest([v for v in found if v.claim["test"] == "cited"], "title")
 
 
+@pytest.mark.slow
 def test_the_written_verdicts_are_those_of_the_committed_results():
     assert (
         results.markdown(report.verdict_table(verdicts.verdicts(STUDY)))

@@ -54,6 +54,7 @@ def test_runs_without_a_common_cell_are_refused():
         agreement(rows([1.0]), rows([1.0], algorithm="omac"))
 
 
+@pytest.mark.slow
 def test_verify_names_the_first_episode_that_comes_out_otherwise(toy, tmp_path, monkeypatch):
     from omac.behaviour import collect as collecting
 

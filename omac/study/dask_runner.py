@@ -107,7 +107,7 @@ def dask_backend(address, jobs):
         import dask
         from distributed import Client, LocalCluster
     except ImportError as e:
-        raise RuntimeError("--dask needs the package distributed: pip install '.[dask]'") from e
+        raise RuntimeError("--dask needs the package distributed: pip install -e '.[dask]'") from e
     with ExitStack() as stack:
         if address == "local":
             stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": ENV}))

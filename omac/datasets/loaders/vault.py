@@ -91,7 +91,7 @@ class _Store:
         try:
             import tensorstore
         except ImportError:
-            raise RuntimeError("reading a Vault needs tensorstore: pip install '.[vault]'") from None
+            raise RuntimeError("reading a Vault needs tensorstore: pip install -e '.[vault]'") from None
         self.ts, self.folder, self.open, self.held = tensorstore, folder, {}, {}
         index = self._opened("vault_index", "vault_index")
         self.steps = int(self._read("vault_index", index).ravel()[0])

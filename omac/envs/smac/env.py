@@ -11,7 +11,7 @@ from omac.envs.smac import madt_obs
 from omac.envs.smac.process import Fight, Slot, end_all
 from omac.envs.smac.worker import Crash, Frame, Missing, Refused
 
-HOW = "pip install '.[smac]' (from its git repository) and install StarCraft II 4.10 with SC2PATH set"
+HOW = "pip install -e '.[smac]' (from its git repository) and install StarCraft II 4.10 with SC2PATH set"
 FACTORY = "smac.env:StarCraft2Env"
 
 
