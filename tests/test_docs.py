@@ -15,7 +15,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from omac.analysis.docs_tables import DATA, GENERATED, docs_tables, score_matrix
-from omac.analysis.results import markdown
+from omac.analysis.results import final_table, markdown
 from omac.analysis.select import choose
 from omac.cli import main
 from omac.config import Hyper, load_params, settings
@@ -101,6 +101,11 @@ def test_the_readme_names_the_schedule_and_temperatures_of_the_study():
     hyper = settings(load_params(), "laptop", "6h_vs_8z")[0]
     assert f"schedule `{hyper.schedule}`" in README
     assert (hyper.beta, hyper.beta_policy) == (Hyper().beta, Hyper().beta_policy)  # published
+
+
+def test_the_readme_says_what_make_quick_is_expected_to_print():
+    table = final_table(read_rows(DATA / "quick" / "results.csv")).set_index("algorithm")["return"]
+    assert f"| BC {table['BC']}, OMAC {table['OMAC']}; [reference](docs/_generated/quick.md) |" in README
 
 
 def test_the_readmes_minutes_of_a_cell_are_those_of_the_cells_that_ran():
