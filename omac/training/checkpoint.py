@@ -22,6 +22,9 @@ TRAINING = (
     "nn/policy",
     "nn/igm",
     "training/replay",
+    "training/diagnostics",
+    "training/parameters",
+    "training/state",
     "training/trainer",
     "data/episodes",
 )
