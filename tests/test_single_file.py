@@ -91,7 +91,7 @@ class Pair:
         """One update of both. Returns two dicts of losses and gradient norms, the package's and the single file's."""
         losses, norms = single.update(self.nets, self.adam, self.batch(step), self.hyper)
         self.run.step(step, "joint")
-        theirs = self.run.means()
+        theirs = self.run.statistics.flush()
         names = ("L_V", "L_Q", "L_pi", "norm_v", "norm_q", "norm_pi")
         return {k: theirs[k][K] for k in names}, {k: x.item() for k, x in zip(names, [*losses, *norms], strict=True)}
 

@@ -24,6 +24,9 @@ TRAINING = (
     "nn/policy",
     "nn/igm",
     "training/replay",
+    "training/diagnostics",
+    "training/parameters",
+    "training/state",
     "training/trainer",
     "data/episodes",
 )
