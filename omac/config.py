@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from omac.names import check_name, read_yaml
 from omac.params import (
-    SECTIONS,
+    PARAMS_SECTIONS,
     check_data,
     check_data_sets,
     check_grid,
@@ -138,7 +138,7 @@ def load_params(path=None):
 
 def check_params(params):
     """Raise ValueError for a name that does not exist and for a number outside its bounds, in any section of params.yaml."""
-    check_mapping("the file", params, SECTIONS, SECTIONS)
+    check_mapping("the file", params, PARAMS_SECTIONS, PARAMS_SECTIONS)
     check_data("data", params["data"])
     check_whole("threads", params["threads"], 1)
     profiles = check_mapping("profiles", params["profiles"])

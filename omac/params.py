@@ -5,7 +5,7 @@ from itertools import product
 from omac.names import check_name
 from omac.schema import HELD, KNOWN_LEVELS, KNOWN_MAPS, LEVELS, MAPS, NAMES, RATIOS
 
-SECTIONS = ("table_2", "open_points", "variants", "profiles", "steps", "data", "threads", "profile", "grid")
+PARAMS_SECTIONS = ("table_2", "open_points", "variants", "profiles", "steps", "data", "threads", "profile", "grid")
 DATA = {"pull_episodes": 1, "sample_episodes": 1, "held_out_episodes": 0, "seed": 0}  # the least that each may be
 ALGORITHMS = tuple(name for name in NAMES if name != "data")
 LARGEST_SEED = 2**32 - 1  # random generators take seeds as words of 32 bits

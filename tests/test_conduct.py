@@ -41,6 +41,7 @@ pathlib.Path(sys.argv[-1]).write_text(name)
 def checkout(folder, command, names, deps=()):
     """A DVC project in `folder` with a cell for each of `names`, and one stage that is none."""
     Repo.init(str(folder), no_scm=True).close()
+    (folder / "pyproject.toml").write_text('[project]\nname = "omac"\n')
     params = {**load_params(), "profile": "tiny"}
     params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16}
     if not (folder / "params.yaml").exists():
@@ -62,7 +63,7 @@ def fake(tmp_path, monkeypatch):
     (tmp_path / "cell.py").write_text(FAKE)
     for module in (runner, pipeline):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(pipeline, "BUILD", tmp_path / "build")
+        monkeypatch.setattr(module, "BUILD", tmp_path / "build")
     return tmp_path
 
 
@@ -112,25 +113,25 @@ def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, cap
 
 def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_theirs(monkeypatch, capsys):
     monkeypatch.setattr(runner, "PAUSE", 0)
-    under_way, most = set(), []
+    under_way, side_by_side = {}, []
 
-    def start(item, cell):
-        under_way.add(item)
-        most.append(len(under_way))
-        ends = iter([None, (600, "broke" if item == "b" else 0)])
+    class Backend:
+        width = most = 2
 
-        def poll():
-            end = next(ends)
-            if end:
-                under_way.remove(item)
-            return end
+        def submit(self, item, cell):
+            under_way[item] = iter([None, pipeline.Ended(600, "broke" if item == "b" else "")])
+            side_by_side.append(len(under_way))
 
-        return poll
+        def poll(self, item):
+            ended = next(under_way[item])
+            if ended:
+                del under_way[item]
+            return ended
 
     progress = bar(None, 6, "cell", 1)
-    assert runner.conduct(dict.fromkeys("abcde"), start, 2, lambda: 2, progress) == {"b": "broke"}
+    assert runner.conduct(dict.fromkeys("abcde"), Backend(), progress) == {"b": "broke"}
     said = capsys.readouterr().out.splitlines()
-    assert max(most) == 2 and len(most) == len(said) == 5
+    assert max(side_by_side) == 2 and len(side_by_side) == len(said) == 5
     assert said[0] == "done    a  10 min  (1 of 5; 4 left, about 20 min)" and said[1].startswith("FAILED  b  10 min")
     assert said[3].endswith("(4 of 5; 1 left, about 10 min)") and said[4].endswith("(5 of 5; 0 left)")
 
@@ -145,14 +146,18 @@ def test_names_mean_items_stages_or_patterns_and_an_unknown_one_is_named():
     known = dict.fromkeys(["cell@m-good-bc", "cell@m-poor-omac", "cell@m-omac-maxq"], {})
     assert list(pipeline.choose_cells(known, [])) == list(known)
     assert list(pipeline.choose_cells(known, ["*-maxq", "cell@*-bc"])) == ["cell@m-good-bc", "cell@m-omac-maxq"]
-    with pytest.raises(ValueError, match="no cell of cells.yaml is called 'm-god-bc'.*m-good-bc"):
+    with pytest.raises(ValueError, match="unknown cell or pattern 'm-god-bc'.*m-good-bc"):
         pipeline.choose_cells(known, ["m-god-bc"])
 
 
 def test_the_reason_of_a_failure_is_the_exception_and_else_what_dvc_says():
-    dvcs = "ERROR: failed to reproduce 'cell@a': failed to run: false, exited with 1"
-    assert pipeline.last_words(f"WARNING: killed\nRunning stage 'cell@a':\n> false\n{dvcs}\n") == dvcs
-    assert pipeline.last_words(f"> x\nTraceback\nDiverged: L_pi is nan\n\n{dvcs}") == "Diverged: L_pi is nan"
+    dvcs = "failed to reproduce 'cell@a': failed to run: false, exited with 1"
+    assert pipeline.reason(f"WARNING: killed\nRunning stage 'cell@a':\n> false\nERROR: {dvcs}\n") == dvcs
+    assert pipeline.reason(f"> x\nTraceback\nDiverged: L_pi is nan\n\nERROR: {dvcs}") == "Diverged: L_pi is nan"
+    long = "RuntimeError: Error(s) in loading:\n\tsize mismatch for pi"
+    assert pipeline.reason(f"> x\nTraceback\n{long}\nERROR: {dvcs}") == "RuntimeError: Error(s) in loading: size mismatch for pi"
+    assert "--jobs 1" in pipeline.reason(f"> x\nERROR: {dvcs[:-1]}-9")
+    assert "--jobs 1" in pipeline.reason("> x\nTraceback\nnbclient.exceptions.DeadKernelError: Kernel died\n")
     assert [runner.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]
 
 
@@ -214,13 +219,13 @@ def test_a_worker_with_other_code_other_data_or_several_threads_refuses(small, m
 
 
 def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monkeypatch):
-    from omac.study.dask_runner import dask_backend
+    from omac.study.dask_runner import DaskBackend
 
-    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"), dask_backend("locl", 2):
-        pass
+    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"):
+        runner.run(dask="locl")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RuntimeError, match=r"pip install '.\[dask\]'"), dask_backend("local", 2):
-        pass
+    with pytest.raises(RuntimeError, match=r"pip install '.\[dask\]'"):
+        DaskBackend("local", 2)
 
 
 def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypatch):
@@ -233,9 +238,9 @@ def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypa
     closed = []
     monkeypatch.setattr(distributed, "LocalCluster", lambda **settings: SimpleNamespace(close=close, **settings))
     monkeypatch.setattr(distributed, "Client", nullcontext)
-    from omac.study.dask_runner import dask_backend
+    from omac.study.dask_runner import DaskBackend
 
-    with dask_backend("local", 3):
+    with DaskBackend("local", 3):
         assert not closed
     assert closed
 

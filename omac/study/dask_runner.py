@@ -79,18 +79,21 @@ def close_workers(workers):
         workers.close()
 
 
+def check_address(address):
+    """Raise ValueError for what is neither "local" nor a scheduler's address."""
+    if address != "local" and "://" not in address:
+        raise ValueError(f"--dask is {address!r}; it takes local, or a scheduler's address such as tcp://host:8786")
+
+
 class DaskBackend:
     """Cells on Dask: on `jobs` worker processes here ("local"), or on a scheduler's own. Rows are written and recorded here.
 
-    Raises ValueError for what is neither "local" nor an address, RuntimeError without the package, OSError when no
-    scheduler answers.
+    Raises RuntimeError without the package, OSError when no scheduler answers.
     """
 
     most = math.inf  # all cells are handed over at once; the scheduler deals them out
 
     def __init__(self, address, jobs):
-        if address != "local" and "://" not in address:
-            raise ValueError(f"--dask is {address!r}; it takes local, or a scheduler's address such as tcp://host:8786")
         try:
             import dask
             from distributed import Client, LocalCluster

@@ -180,6 +180,10 @@ def run(names=(), jobs=2, dask=None):
     Raises:
         ValueError: an unknown name or address. RuntimeError or OSError: DVC or Dask cannot begin.
     """
+    if dask:
+        from omac.study.dask_runner import check_address
+
+        check_address(dask)
     try:
         known = choose_cells(cells(), names)
         with _terminable(), alone():
