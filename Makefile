@@ -6,25 +6,28 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
-.PHONY: quick test repro figures bench setup install lock clean
+.PHONY: quick test repro figures verify bench setup install lock clean
 
 quick: setup          ## the whole story on one map in about ten minutes
 	@mkdir -p build
 	$(RUN) OMAC_PROFILE=quick papermill notebooks/00_quickstart.ipynb build/00_quickstart.ipynb --cwd notebooks
-	@$(RUN) python -m omac table data/quick/results.csv
+	@$(RUN) python -m omac table build/quick/results.csv --against data/quick/results.csv
 
 test: setup           ## every test, then every notebook
 	$(RUN) pytest
 	$(RUN) pytest --nbval notebooks/
 
 repro: setup          ## the study: resumes where it stopped, JOBS cells side by side; DASK=local or a scheduler's address: on Dask
-	$(RUN) dvc repro pull subsample subset code
+	$(RUN) dvc repro pull subsample code
 	$(RUN) OMAC_PROGRESS=1 python -m omac study --jobs $(JOBS) $(if $(DASK),--dask $(DASK))
 	$(RUN) dvc repro
 	$(MAKE) figures
 
 figures: setup        ## every table and figure of notebooks 04 to 08 from the committed results, without training
 	$(RUN) jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/0[45678]_*.ipynb
+
+verify: setup         ## do data, battles and a cell come out here as committed? about ten minutes
+	$(RUN) python -m omac verify --jobs $(JOBS)
 
 bench: setup          ## speed, as ratios of one run: benchmarks/results.md
 	$(RUN) dvc repro subsample@6h_vs_8z-medium-held $(foreach m,5m_vs_6m 6h_vs_8z 3s5z_vs_3s6z corridor,subsample@$(m)-medium-100)

@@ -145,6 +145,8 @@ def build_parser():
 
     command(results, "gather the cells' rows into data/results.csv")
 
+    command(tables, "write docs/_generated, the tables of the documentation, and print README's matrix")
+
     one = command(
         weights,
         "sample the credit weights of finished networks, for Figure 4; trains them first where they are missing",
@@ -292,21 +294,27 @@ def study(args):
 
 
 def results(args):
-    from omac.analysis.results import HEADLINE, arrival, difference, final_table, gather, markdown, weighing
+    from omac.analysis.results import gather
     from omac.config import load_params
     from omac.paths import ROOT, shown
-    from omac.schema import read_rows
     from omac.study.grid import result_files
 
     names = result_files(load_params())
     path, absent = gather(ROOT / "data" / "results", names=names)
-    print(
-        f"{shown(path)}: {len(names) - len(absent)} of {len(names)} cells"
-        + "".join(f"\n  not yet run: {name}" for name in absent)
-    )
-    rows = read_rows(path)
-    tables = (final_table(rows)[HEADLINE], difference(rows), weighing(rows), arrival(rows))
-    print(*map(markdown, tables), sep="\n\n")
+    print(f"{shown(path)}: {len(names) - len(absent)} of {len(names)} cells")
+    print("".join(f"  not yet run: {name}\n" for name in absent), end="")
+
+
+def tables(args):
+    from omac.analysis.docs_tables import DATA, score_matrix, write_docs_tables
+    from omac.analysis.results import markdown
+    from omac.datasets.cards import overview
+    from omac.paths import shown
+    from omac.schema import CARDS, read_rows
+
+    for path in write_docs_tables(overview(CARDS)):
+        print(shown(path))
+    print("\nREADME.md, What was found:", markdown(score_matrix(read_rows(DATA / "results.csv"))), sep="\n")
 
 
 def weights(args):

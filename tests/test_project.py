@@ -1,6 +1,5 @@
-"""The project keeps its own promises: set-up in step, code export, notebooks, README."""
+"""The project keeps its own promises: set-up in step, code export, notebooks; README and docs: test_docs.py."""
 
-import ast
 import json
 import re
 import tomllib
@@ -10,7 +9,6 @@ import yaml
 from packaging.requirements import Requirement
 
 from omac.paths import ROOT
-from omac.schema import read_table
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = {
@@ -122,71 +120,6 @@ def test_no_displayed_formula_has_two_tags():
     assert not wrong, f"{wrong}: two equations are two displays"
 
 
-def test_the_readmes_equation_table_ticks_only_tests_that_exist():
-    readme = (ROOT / "README.md").read_text()
-    functions = {
-        n.name
-        for f in (ROOT / "tests").glob("test_*.py")
-        for n in ast.walk(ast.parse(f.read_text()))
-        if isinstance(n, ast.FunctionDef)
-    }
-    ticked = re.findall(r"^\|.*✓.*`(test_\w+)`", readme, re.M)
-    assert len(ticked) >= 10
-    missing = set(re.findall(r"`(test_\w+)`", readme)) - functions
-    assert not missing
-    for name in ("Eq. 1", "Eq. 2", "Eq. 3", "Eq. 5", "Eq. 6", "Eq. 8", "Algorithm 1"):
-        assert re.search(rf"^\| {re.escape(name)}.*✓", readme, re.M), name
-
-
-def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
-    import pandas as pd
-
-    from omac.analysis.results import HEADLINE, arrival, difference, final_table, markdown, short, weighing
-
-    readme = (ROOT / "README.md").read_text()
-    assert not re.search(r"@[A-Z_]+@", readme)
-    study, quick = (read_table(ROOT / "data" / name / "results.csv") for name in (".", "quick"))
-    assert markdown(final_table(study)[HEADLINE]) in readme
-    assert markdown(difference(study)) in readme and markdown(weighing(study)) in readme
-    assert markdown(arrival(pd.concat([study, quick]))) in readme
-    assert short(final_table(quick)).to_string(index=False) in readme
-
-
-def test_the_readme_shows_the_committed_offline_results_of_real_data():
-    import pandas as pd
-
-    from omac.analysis.results import arrival, markdown, offline
-    from omac.schema import OFFLINE
-
-    rows = pd.concat([read_table(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
-    readme, line = (ROOT / "README.md").read_text(), arrival(rows).iloc[0]
-    assert markdown(offline(rows)[["map", "level", "algorithm", "profile", *OFFLINE.values()]]) in readme
-    assert (
-        f"after {line['Q_tot reaches it at step']} steps" in readme and f"({line['Q_tot at the end']}, where" in readme
-    )
-    assert f"standard deviation is {line['std of exp(beta A)']}" in readme
-
-
-def test_the_readme_shows_the_committed_cards():
-    from omac.analysis.results import markdown
-    from omac.config import load_params
-    from omac.datasets import cards
-
-    names = [f"smax-{m}" for m in load_params()["grid"]["maps"]] + ["odis-3m"]
-    assert markdown(cards.overview(names)) in (ROOT / "README.md").read_text()
-
-
-def test_the_register_has_every_open_point_and_switches_that_exist():
-    from dataclasses import fields
-
-    from omac.config import Hyper
-
-    rows = re.findall(r"^\| (\d+) \|.*\|([^|]*)\|$", (ROOT / "README.md").read_text(), re.M)
-    assert [int(n) for n, _ in rows] == list(range(1, 31))
-    known = {f.name for f in fields(Hyper)}
-    assert {name for _, cell in rows for name in re.findall(r"`(\w+)`", cell)} <= known
-
-
 def test_the_top_level_is_the_prescribed_one():
     import subprocess
 
@@ -226,10 +159,3 @@ def test_the_top_level_is_the_prescribed_one():
         ".dvcignore",
         ".gitignore",
     }
-
-
-def test_the_readme_shows_the_ratios_of_the_last_benchmark():
-    text = (ROOT / "benchmarks" / "results.md").read_text()
-    tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
-    readme = (ROOT / "README.md").read_text()
-    assert len(tables) >= 7 and tables[0] in readme and tables[0].count("\n") == 2 + 9

@@ -171,6 +171,6 @@ def known(names, folder=ROOT / "data" / "cards"):
 
 
 def overview(names, folder=ROOT / "data" / "cards"):
-    """`known`, the columns that the README and notebooks show, levels from good to poor."""
+    """`known`, the columns that docs/ and notebooks show, levels from good to poor."""
     table = known(names, folder)[list(COLUMNS)].rename(columns=COLUMNS).rename_axis(columns=None)
     return table.reset_index()

@@ -138,7 +138,7 @@ class DaskBackend:
             return None
         try:
             rows, seconds = future.result()
-            unseal(rows, f"what a worker sent of {item}")
+            unseal(rows, f"what a worker sent of {item}", "run it again")
             with atomic(ROOT / cell["out"]) as part:
                 part.write_bytes(rows)
             dvc("commit", "-f", item)
