@@ -181,7 +181,7 @@ def _paper(params):
     if LOWER in table:
         keys = ("value", "data sets")
         lower = check_mapping(LOWER, table[LOWER], keys, keys)
-        check_data_sets(LOWER, lower["data sets"])
+        check_data_sets(f"{LOWER}, data sets", lower["data sets"])
         hyper.change({"beta": lower["value"]}, LOWER)
     return hyper.change(check_mapping("open_points", params["open_points"]), "open_points")
 

@@ -6,7 +6,7 @@ from omac.names import check_name
 from omac.schema import HELD, KNOWN_LEVELS, KNOWN_MAPS, LEVELS, MAPS, NAMES, RATIOS
 
 PARAMS_SECTIONS = ("table_2", "open_points", "variants", "profiles", "steps", "data", "threads", "profile", "grid")
-DATA = {"pull_episodes": 1, "sample_episodes": 1, "held_out_episodes": 0, "seed": 0}  # the least that each may be
+COUNTS = {"pull_episodes": 1, "sample_episodes": 1, "held_out_episodes": 0, "seed": 0}  # the least that each may be
 ALGORITHMS = tuple(name for name in NAMES if name != "data")
 LARGEST_SEED = 2**32 - 1  # random generators take seeds as words of 32 bits
 
@@ -61,8 +61,8 @@ def check_whole(what, value, least):
 
 def check_data(what, data):
     """Raise ValueError for a section of episode counts with other names or numbers than it may have."""
-    for name, value in check_mapping(what, data, DATA, DATA).items():
-        check_whole(f"{what}: {name}", value, DATA[name])
+    for name, value in check_mapping(what, data, COUNTS, COUNTS).items():
+        check_whole(f"{what}: {name}", value, COUNTS[name])
 
 
 def check_data_sets(what, names):

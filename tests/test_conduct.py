@@ -155,7 +155,10 @@ def test_the_reason_of_a_failure_is_the_exception_and_else_what_dvc_says():
     assert pipeline.reason(f"WARNING: killed\nRunning stage 'cell@a':\n> false\nERROR: {dvcs}\n") == dvcs
     assert pipeline.reason(f"> x\nTraceback\nDiverged: L_pi is nan\n\nERROR: {dvcs}") == "Diverged: L_pi is nan"
     long = "RuntimeError: Error(s) in loading:\n\tsize mismatch for pi"
-    assert pipeline.reason(f"> x\nTraceback\n{long}\nERROR: {dvcs}") == "RuntimeError: Error(s) in loading: size mismatch for pi"
+    assert (
+        pipeline.reason(f"> x\nTraceback\n{long}\nERROR: {dvcs}")
+        == "RuntimeError: Error(s) in loading: size mismatch for pi"
+    )
     assert "--jobs 1" in pipeline.reason(f"> x\nERROR: {dvcs[:-1]}-9")
     assert "--jobs 1" in pipeline.reason("> x\nTraceback\nnbclient.exceptions.DeadKernelError: Kernel died\n")
     assert [runner.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]
