@@ -1,6 +1,7 @@
 """The study's runner: which cells are left, failures, interruption, and Dask; on small pipelines of their own."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -50,7 +51,8 @@ def checkout(folder, command, names, deps=()):
     (folder / "cells.yaml").write_text(
         yaml.safe_dump({"cells": {n: {**about, "algorithm": n} for n in names}}, sort_keys=False)
     )
-    cell = {"cmd": command, "deps": list(deps), "outs": [{f"{ROWS}/${{key}}.csv": {"cache": False}}]}
+    out = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["cell"]["do"]["outs"][0]["data/results/${key}.csv"]
+    cell = {"cmd": command, "deps": list(deps), "outs": [{f"{ROWS}/${{key}}.csv": out}]}
     stages = {"code": {"cmd": "echo code > code", "outs": ["code"]}, "cell": {"foreach": "${cells}", "do": cell}}
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"vars": ["cells.yaml"], "stages": stages}))
     (folder / "data" / "results").mkdir(parents=True, exist_ok=True)
@@ -108,6 +110,135 @@ def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, cap
     assert runner.run(["cell@a"], jobs=1) == 130
     assert "interrupted: the same command goes on" in capsys.readouterr().out
     assert len(under_way) >= 2 and not any(runs(p) for p in under_way) and not (fake / ROWS / "a.csv").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def held(fake, *words):
+    """A process that runs a cell of `fake` until `wait` is removed: `dvc`, or a study, by hand."""
+    (fake / "wait").touch()
+    env = {**os.environ, "PYTHONPATH": str(Path(omac.__file__).parents[1])}
+    child = subprocess.Popen([sys.executable, "-m", *words], cwd=fake, env=env, stdout=subprocess.PIPE, text=True)
+    while not (fake / "waits").exists():
+        time.sleep(0.1)
+    return child
+
+
+@pytest.mark.slow
+def test_a_study_waits_for_another_one_and_says_so_and_neither_fails(fake, capsys):
+    other = held(fake, "omac", "study", "--jobs", "1")
+    threading.Timer(3, (fake / "wait").unlink).start()
+    assert runner.run() == 0
+    said = capsys.readouterr().out
+    assert f"waiting: another study runs in this checkout (PID {other.pid} on " in said and said.count("waiting") == 1
+    assert "cells: 3, up to date: 3, to run: 0" in said
+    assert other.wait() == 0 and "FAILED" not in other.stdout.read()
+
+
+@pytest.mark.slow
+def test_a_cell_that_dvc_runs_by_hand_is_waited_for_and_not_run_twice(fake, capsys):
+    other = held(fake, "dvc", "repro", "-s", "cell@a")
+    threading.Timer(8, (fake / "wait").unlink).start()
+    assert runner.run(["a"]) == 0
+    said = capsys.readouterr().out
+    assert f"waiting: {ROWS}/a.csv is in use by another dvc, PID {other.pid} (" in said
+    assert "cells: 1, up to date: 1, to run: 0" in said and other.wait() == 0
+
+
+@pytest.mark.slow
+def test_a_lock_that_a_live_process_holds_is_named_by_it_and_never_to_be_deleted(fake, capsys):
+    lock = fake / ".dvc" / "tmp" / "rwlock"
+    lock.parent.mkdir(exist_ok=True)
+    held_by_us = {"pid": os.getpid(), "cmd": "something"}
+    lock.write_text(json.dumps({"write": {str(fake / ROWS / "a.csv"): held_by_us}}))
+    with pytest.raises(RuntimeError, match=f"dvc status failed: {ROWS}/a.csv is in use by PID {os.getpid()} ") as error:
+        runner.run()
+    said = str(error.value)
+    assert "wait for it to end, or end it" in said and "\n" not in said
+    assert not any(word in said for word in ("remove", "delete", "rwlock"))
+    backend = runner.LocalBackend(1)
+    backend.submit("cell@a", None)
+    while not (ended := backend.poll("cell@a")):
+        time.sleep(0.2)
+    assert ended.error.startswith(f"{ROWS}/a.csv is in use by PID {os.getpid()} ") and "remove" not in ended.error
+    lock.write_text(json.dumps({"write": {str(fake / ROWS / "a.csv"): {**held_by_us, "pid": 2**22 + 1}}}))
+    assert runner.run(["a"]) == 0  # DVC itself clears the lock of a process that is gone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("dvc.lock", lambda s: f"<<<<<<< HEAD\n{s}", "dvc.lock' is invalid .*git checkout -- dvc.lock"),
+        ("dvc.yaml", lambda s: f"<<<<<<< HEAD\n{s}", "dvc.yaml' is invalid .*git checkout -- dvc.yaml"),
+        ("dvc.yaml", lambda s: s.replace("${cells}", "${cellz}"), "Could not find 'cellz'.*omac grid"),
+        ("params.yaml", lambda s: f"<<<<<<< HEAD\n{s}", "params.yaml, line 1: a mark of an unfinished merge"),
+        ("cells.yaml", lambda s: f"{s}=======\n>>>>>>> x\n", "cells.yaml, line \\d+: a mark of an unfinished merge"),
+        ("cells.yaml", lambda s: s.replace("cells:", "cellz:"), "cells.yaml: .*'cells' is missing.*omac grid"),
+        ("cells.yaml", lambda s: s.replace("variant:", "varient:"), "unknown key 'varient'.*mean variant"),
+        (".dvc/tmp/rwlock", lambda s: "{", "when none runs in this checkout any more, delete it"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_a_file_that_dvc_cannot_read_ends_in_one_line_with_file_and_remedy(fake, name, change, words):
+    pipeline.dvc("repro", "-s", "code")
+    path = fake / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(change(path.read_text() if path.exists() else ""))
+    with pytest.raises((RuntimeError, ValueError), match=words) as error:
+        runner.run()
+    assert "\n" not in str(error.value) and "Traceback" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_zip_without_git_is_told_what_to_do(fake):
+    (fake / ".dvc" / "config").write_text("")
+    with pytest.raises(RuntimeError, match="is not a git repository: without git, run `dvc config core.no_scm true`"):
+        runner.run()
+
+
+@pytest.mark.slow
+def test_old_rows_stay_until_the_new_ones_are_there_whatever_ends_the_run(fake, capsys):
+    assert runner.run(["a"]) == 0
+    old = fake / ROWS / "a.csv"
+    old.write_text("a")
+    (fake / "cell.py").write_text(FAKE.replace("write_text(name)", "write_text(name * 2)"))
+    stages = yaml.safe_load((fake / "dvc.yaml").read_text())
+    stages["stages"]["cell"]["do"]["deps"] = ["cell.py"]
+    (fake / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    killed = held(fake, "dvc", "repro", "-s", "cell@a")
+    assert old.read_text() == "a"  # under way
+    for process in [*psutil.Process(killed.pid).children(recursive=True), killed]:
+        process.kill()
+    killed.wait()
+    assert old.read_text() == "a" and list(pipeline.left(pipeline.cells())) == ["cell@a", "cell@b", "cell@c"]
+    (fake / "wait").unlink()
+    (fake / "a.breaks").touch()
+    assert runner.run(["a"]) == 1 and old.read_text() == "a"
+    (fake / "a.breaks").unlink()
+    assert runner.run(["a"]) == 0 and old.read_text() == "aa"
+    assert list(pipeline.left(pipeline.cells())) == ["cell@b", "cell@c"]
+    (fake / "cell.py").write_text(FAKE)  # a dependency that changes runs the cell again
+    assert list(pipeline.left(pipeline.cells())) == ["cell@a", "cell@b", "cell@c"]
+    assert runner.run(["a"]) == 0 and old.read_text() == "a"
+
+
+def test_what_takes_long_is_not_removed_before_it_is_made_again():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name in ("cell", "weights", "behaviour", "results"):
+        outs = stages[name].get("do", stages[name])["outs"]
+        assert all(options["persist"] is True for out in outs for options in out.values()), name
+
+
+@pytest.mark.slow
+def test_cells_yaml_that_is_not_the_grids_is_said(fake, capsys):
+    assert runner.run(["a"]) == 0
+    assert "note: cells.yaml is not what params.yaml's grid says: `python -m omac grid`" in capsys.readouterr().out
+
+
+def test_signals_that_a_system_does_not_have_are_left_out(monkeypatch):
+    monkeypatch.delattr(signal, "SIGHUP")
+    with runner._terminable():
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 

@@ -18,7 +18,7 @@ from omac.study.grid import known_cells
 
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 ENV = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "OMAC_PROGRESS": "0"}  # of a cell, as in the Makefile
-BUSY = re.compile(r"'([^\n]+)' is busy, it is being blocked by:\n((?:  \(PID \d+\): [^\n]*\n?)+)")
+BUSY = re.compile(r": '([^\n]+)' is busy, it is being blocked by:\n((?:  \(PID \d+\): [^\n]*\n?)+)")
 HOLDER = re.compile(r"\(PID (\d+)\): ([^\n]*)")
 WAIT = 2  # seconds between two tries to get at a file that another DVC command works on
 KILLED = re.compile(r"exited with (-9|137)\b|DeadKernelError")
@@ -161,7 +161,7 @@ def reason(output):
     if "not a git repository" in said:
         return f"{said}: without git, run `dvc config core.no_scm true` once"
     file = FILE.search(said)
-    if file and "failed to reproduce" not in said:
+    if file and "failed to run" not in said:
         return f"{said.rstrip('.')}: {_remedy(file[0], said)}"
     return _last_exception(own) or said or "it said nothing"
 
