@@ -4,11 +4,23 @@ import io
 from pathlib import Path
 
 from omac.checksums import seal, unseal
-from omac.paths import atomic, shown
+from omac.names import read_yaml
+from omac.paths import ROOT, atomic, shown
 
 MAPS = ("5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor")  # the paper's four
 CARDS = tuple(f"smax-{name}" for name in MAPS) + ("odis-3m",)  # sources and maps with data cards in git
 LEVELS = ("good", "medium", "poor")  # the one order
+RATIOS = ("100", "50", "10")  # % of the 1000 episodes (Table 1)
+HELD = "held"  # in place of the ratio: the episodes that are never trained on
+# Whatever params.yaml may name: SMAX's maps, the toy's, those of SMAC and SMACv2, and the levels that others sort data by.
+# A map or level of data of your own needs a word here before it can have `steps` of its own.
+KNOWN_MAPS = (
+    *MAPS,
+    *("line", "3m", "8m", "25m", "8m_vs_9m", "10m_vs_11m", "27m_vs_30m", "2m_vs_1z", "2c_vs_64zg", "2s_vs_1sc", "2s3z"),
+    *("3s5z", "3s_vs_3z", "3s_vs_4z", "3s_vs_5z", "1c3s5z", "bane_vs_bane", "so_many_baneling", "MMM", "MMM2"),
+    *("terran_5_vs_5", "protoss_5_vs_5", "zerg_5_vs_5", "terran_10_vs_10", "protoss_10_vs_10", "zerg_10_vs_10"),
+)
+KNOWN_LEVELS = (*LEVELS, "random", "expert", "mixed", "replay", "medium_replay", "medium_expert")
 NAMES = {"data": "data", "bc": "BC", "icq": "ICQ", "omar": "OMAR", "bcq": "BCQ-MA", "cql": "CQL-MA", "omac": "OMAC"}
 METHODS = {**NAMES, "omiga": "OMIGA", "comadice": "ComaDICE"}  # and of others'
 VARIANTS = {"wo_cvf": "w/o CVF", "wo_cca": "w/o CCA", "tau_05": "tau 0.5", "tau_08": "tau 0.8", "maxq": "CVF-maxQ"}
@@ -97,9 +109,7 @@ def read_rows(path):
 
 def _names(rows):
     """Yield (column, bool [rows] of what it may say, that in words) of the columns of names."""
-    from omac.config import load_params
-
-    params, own, smax = load_params(), rows["kind"] == "data", rows["env"] == "smax"
+    params, own, smax = read_yaml(ROOT / "params.yaml"), rows["kind"] == "data", rows["env"] == "smax"
     text = {c: rows[c].fillna("").astype(str) for c in NAMED if c in rows}
     word = {c: text[c].str.fullmatch(r"\w+") for c in ("map", "level")}
     yield "env", text["env"].isin(HIGHEST), f"one of {', '.join(HIGHEST)}"

@@ -1,6 +1,7 @@
 """The study's runner: which cells are left, failures, interruption, and Dask; on small pipelines of their own."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -41,6 +42,7 @@ pathlib.Path(sys.argv[-1]).write_text(name)
 def checkout(folder, command, names, deps=()):
     """A DVC project in `folder` with a cell for each of `names`, and one stage that is none."""
     Repo.init(str(folder), no_scm=True).close()
+    (folder / "pyproject.toml").write_text('[project]\nname = "omac"\n')
     params = {**load_params(), "profile": "tiny"}
     params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16}
     if not (folder / "params.yaml").exists():
@@ -49,7 +51,8 @@ def checkout(folder, command, names, deps=()):
     (folder / "cells.yaml").write_text(
         yaml.safe_dump({"cells": {n: {**about, "algorithm": n} for n in names}}, sort_keys=False)
     )
-    cell = {"cmd": command, "deps": list(deps), "outs": [{f"{ROWS}/${{key}}.csv": {"cache": False}}]}
+    out = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["cell"]["do"]["outs"][0]["data/results/${key}.csv"]
+    cell = {"cmd": command, "deps": list(deps), "outs": [{f"{ROWS}/${{key}}.csv": out}]}
     stages = {"code": {"cmd": "echo code > code", "outs": ["code"]}, "cell": {"foreach": "${cells}", "do": cell}}
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"vars": ["cells.yaml"], "stages": stages}))
     (folder / "data" / "results").mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,7 @@ def fake(tmp_path, monkeypatch):
     (tmp_path / "cell.py").write_text(FAKE)
     for module in (runner, pipeline):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(pipeline, "BUILD", tmp_path / "build")
+        monkeypatch.setattr(module, "BUILD", tmp_path / "build")
     return tmp_path
 
 
@@ -112,119 +115,63 @@ def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, cap
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_theirs(monkeypatch, capsys):
-    monkeypatch.setattr(runner, "PAUSE", 0)
-    under_way, most = set(), []
-
-    def start(item, cell):
-        under_way.add(item)
-        most.append(len(under_way))
-        ends = iter([None, (600, "broke" if item == "b" else 0)])
-
-        def poll():
-            end = next(ends)
-            if end:
-                under_way.remove(item)
-            return end
-
-        return poll
-
-    progress = bar(None, 6, "cell", 1)
-    assert runner.conduct(dict.fromkeys("abcde"), start, 2, lambda: 2, progress) == {"b": "broke"}
-    said = capsys.readouterr().out.splitlines()
-    assert max(most) == 2 and len(most) == len(said) == 5
-    assert said[0] == "done    a  10 min  (1 of 5; 4 left, about 20 min)" and said[1].startswith("FAILED  b  10 min")
-    assert said[3].endswith("(4 of 5; 1 left, about 10 min)") and said[4].endswith("(5 of 5; 0 left)")
-
-
-def test_the_cells_of_the_pipeline_are_the_ones_that_the_tables_are_made_of():
-    known = pipeline.cells()
-    assert [Path(cell["out"]).name for cell in known.values()] == study_grid.result_files(load_params())
-    assert all(set(cell) == {"dataset", "algorithm", "variant", "profile", "out"} for cell in known.values())
-
-
-def test_names_mean_items_stages_or_patterns_and_an_unknown_one_is_named():
-    known = dict.fromkeys(["cell@m-good-bc", "cell@m-poor-omac", "cell@m-omac-maxq"], {})
-    assert list(pipeline.choose_cells(known, [])) == list(known)
-    assert list(pipeline.choose_cells(known, ["*-maxq", "cell@*-bc"])) == ["cell@m-good-bc", "cell@m-omac-maxq"]
-    with pytest.raises(ValueError, match="no cell of cells.yaml is called 'm-god-bc'.*m-good-bc"):
-        pipeline.choose_cells(known, ["m-god-bc"])
-
-
-def test_the_reason_of_a_failure_is_the_exception_and_else_what_dvc_says():
-    dvcs = "ERROR: failed to reproduce 'cell@a': failed to run: false, exited with 1"
-    assert pipeline.last_words(f"WARNING: killed\nRunning stage 'cell@a':\n> false\n{dvcs}\n") == dvcs
-    assert pipeline.last_words(f"> x\nTraceback\nDiverged: L_pi is nan\n\n{dvcs}") == "Diverged: L_pi is nan"
-    assert [runner.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]
-
-
-@pytest.fixture
-def small(toy, tmp_path):
-    """(params, data folder) of a small data set of the toy, in a project of its own."""
-    params = load_params()
-    params["data"] = {"pull_episodes": 300, "sample_episodes": 200, "held_out_episodes": 100, "seed": 0}
-    params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16, "data": params["data"]}
-    params["profile"] = "tiny"
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    folder = tmp_path / "data" / "tiny"
-    toy.save(registry.DataSet.parse("toy-line-random-100").raw_path(folder))
-    for part in ("100", "held"):
-        registry.draw_sample(f"toy-line-random-{part}", params, folder)
-    return params, folder
+def held(fake, *words):
+    """A process that runs a cell of `fake` until `wait` is removed: `dvc`, or a study, by hand."""
+    (fake / "wait").touch()
+    env = {**os.environ, "PYTHONPATH": str(Path(omac.__file__).parents[1])}
+    child = subprocess.Popen([sys.executable, "-m", *words], cwd=fake, env=env, stdout=subprocess.PIPE, text=True)
+    while not (fake / "waits").exists():
+        time.sleep(0.1)
+    return child
 
 
 @pytest.mark.slow
-def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(small, tmp_path, monkeypatch):
-    pytest.importorskip("distributed")
-    files = [f"data/tiny/digests/toy-line-random-{part}.txt" for part in ("100", "held")]
-    checkout(tmp_path, "papermill ${key}", ["omac", "bc", "omax"], files)
-    env = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(omac.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
-    }
-    words = [sys.executable, "-m", "omac", "study", "--dask", "local"]
-    run = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
-    said = run.stdout + run.stderr
-    assert run.returncode == 1 and "failed: cell@omax: ValueError: unknown algorithm 'omax'" in said, said
-    monkeypatch.setattr(study, "BUILD", tmp_path / "serial")
-    for name in ("omac", "bc"):
-        study.run_cell("toy-line-random-100", name, "default", "tiny", tmp_path / "s", "auto", *small, progress=False)
-        assert (tmp_path / ROWS / f"{name}.csv").read_bytes() == (tmp_path / "s").read_bytes()
-        recorded = yaml.safe_load((tmp_path / "dvc.lock").read_text())["stages"][f"cell@{name}"]["outs"][0]["md5"]
-        assert recorded == hashlib.md5((tmp_path / "s").read_bytes()).hexdigest()
+def test_a_study_waits_for_another_one_and_says_so_and_neither_fails(fake, capsys):
+    other = held(fake, "omac", "study", "--jobs", "1")
+    threading.Timer(3, (fake / "wait").unlink).start()
+    assert runner.run() == 0
+    said = capsys.readouterr().out
+    assert f"waiting: another study runs in this checkout (PID {other.pid} on " in said and said.count("waiting") == 1
+    assert "cells: 3, up to date: 3, to run: 0" in said
+    assert other.wait() == 0 and "FAILED" not in other.stdout.read()
 
 
 @pytest.mark.slow
-def test_a_worker_with_other_code_other_data_or_several_threads_refuses(small, monkeypatch):
-    distributed = pytest.importorskip("distributed")
-    from omac.study import dask_runner
-
-    params, folder = small
-    cell = {"dataset": "toy-line-random-100", "algorithm": "bc", "profile": "tiny", "out": "bc.csv"}
-    monkeypatch.setattr(dask_runner, "home", lambda profile: (params, folder))
-    data, _ = dask_runner.data_of(cell)
-
-    def refuses(reason, threads=1, data=data, ours=dask_runner.package()):  # noqa: B008
-        monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(state=SimpleNamespace(nthreads=threads)))
-        with pytest.raises(ValueError, match=reason):
-            dask_runner.work(cell, params, data, ours)
-
-    refuses("start it with --nthreads 1", threads=2)
-    refuses("other code or libraries", ours="another")
-    refuses("toy-line-random-100 is another data set", data=dict.fromkeys(data, "0"))
-    registry.digest_path("toy-line-random-held", folder).unlink()
-    with pytest.raises(ValueError, match="toy-line-random-held.txt is not here"):
-        dask_runner.data_of(cell)
+def test_a_cell_that_dvc_runs_by_hand_is_waited_for_and_not_run_twice(fake, capsys):
+    other = held(fake, "dvc", "repro", "-s", "cell@a")
+    threading.Timer(8, (fake / "wait").unlink).start()
+    assert runner.run(["a"]) == 0
+    said = capsys.readouterr().out
+    assert f"waiting: {ROWS}/a.csv is in use by another dvc, PID {other.pid} (" in said
+    assert "cells: 1, up to date: 1, to run: 0" in said and other.wait() == 0
 
 
-def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monkeypatch):
-    from omac.study.dask_runner import dask_backend
+@pytest.mark.slow
+def test_a_lock_that_a_live_process_holds_is_named_by_it_and_never_to_be_deleted(fake, capsys):
+    lock = fake / ".dvc" / "tmp" / "rwlock"
+    lock.parent.mkdir(exist_ok=True)
+    held_by_us = {"pid": os.getpid(), "cmd": "something"}
+    lock.write_text(json.dumps({"write": {str(fake / ROWS / "a.csv"): held_by_us}}))
+    with pytest.raises(RuntimeError, match=f"dvc status failed: {ROWS}/a.csv is in use by PID {os.getpid()} ") as error:
+        runner.run()
+    said = str(error.value)
+    assert "wait for it to end, or end it" in said and "\n" not in said
+    assert not any(word in said for word in ("remove", "delete", "rwlock"))
+    backend = runner.LocalBackend(1)
+    backend.submit("cell@a", None)
+    while not (ended := backend.poll("cell@a")):
+        time.sleep(0.2)
+    assert ended.error.startswith(f"{ROWS}/a.csv is in use by PID {os.getpid()} ") and "remove" not in ended.error
+    lock.write_text(json.dumps({"write": {str(fake / ROWS / "a.csv"): {**held_by_us, "pid": 2**22 + 1}}}))
+    assert runner.run(["a"]) == 0  # DVC itself clears the lock of a process that is gone
 
-    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"), dask_backend("locl", 2):
-        pass
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"), dask_backend("local", 2):
-        pass
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("dvc.lock", lambda s: f"    with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"):
+        DaskBackend("local", 2)
 
 
 def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypatch):
@@ -237,9 +184,9 @@ def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypa
     closed = []
     monkeypatch.setattr(distributed, "LocalCluster", lambda **settings: SimpleNamespace(close=close, **settings))
     monkeypatch.setattr(distributed, "Client", nullcontext)
-    from omac.study.dask_runner import dask_backend
+    from omac.study.dask_runner import DaskBackend
 
-    with dask_backend("local", 3):
+    with DaskBackend("local", 3):
         assert not closed
     assert closed
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from omac.data.validation import FIELDS, DataError, check
 from omac.envs import Spec
-from omac.paths import atomic, shown
+from omac.paths import atomic, need_room, shown
 
 CHUNK = 256  # rows of a compressed HDF5 chunk
 
@@ -152,6 +152,7 @@ def write_episodes(path, parts):
                 if "sample_of" not in part.about:
                     part = replace(part, id=np.arange(episodes, episodes + len(part)))
                 check({k: getattr(part, k) for k in FIELDS}, part.about, shown(path))
+                need_room(path, sum(getattr(part, k).nbytes for k in FIELDS))  # HDF5 does not survive a full disk
                 for name in FIELDS:
                     x = part.start[1:] + steps if name == "start" and episodes else getattr(part, name)
                     if not episodes:

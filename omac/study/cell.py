@@ -39,6 +39,21 @@ def check_simulator(data, name):
     return reason
 
 
+def cell_settings(params, dataset, algorithm, variant="default", profile="laptop", device="auto"):
+    """Look at every name of a cell before any work for it.
+
+    Returns:
+        (Hyper, [seed, ...])
+    Raises:
+        ValueError: a name that does not exist, with the nearest; a variant that changes nothing for the algorithm.
+    """
+    wanted = DataSet.parse(dataset)
+    hyper, seeds = settings(params, profile, wanted.map, wanted.level, variant)
+    algorithms.refuse(algorithm, params["variants"][variant] or {})
+    pick_device(device)
+    return hyper, seeds
+
+
 def run_cell(
     dataset,
     algorithm,
@@ -72,8 +87,7 @@ def run_cell(
     # the settings and the data
     params = params or load_params()
     wanted = DataSet.parse(dataset)
-    hyper, seeds = settings(params, profile, wanted.map, wanted.level, variant)
-    algorithms.refuse(algorithm, params["variants"][variant] or {})
+    hyper, seeds = cell_settings(params, dataset, algorithm, variant, profile, device)
     torch.set_num_threads(params["threads"])
     data = load(dataset, folder)
     held = load(wanted.held.name, folder) if params["data"]["held_out_episodes"] else None

@@ -30,13 +30,16 @@ class Diverged(RuntimeError):
 
 
 def pick_device(name="auto"):
-    """Return the torch device for auto, cpu or cuda. Raises ValueError for another name and for cuda without a GPU."""
+    """Return the torch device for auto, cpu, cuda or cuda:<number>. Raises ValueError for a GPU that is not there, and other words."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but torch sees no GPU here: choose cpu or auto")
-    if name not in ("cpu", "cuda"):
-        raise ValueError(f"device is {name!r}; choose auto, cpu or cuda")
+    kind, colon, number = str(name).partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise ValueError(f"device is {name!r}; choose auto, cpu, cuda or cuda:<number>")
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(number or 0) >= there:
+        seen = f"{there} GPU{'s' * (there > 1)}, from cuda:0 on" if there else "no GPU"
+        raise ValueError(f"device is {name}, but torch sees {seen} here: choose one of these, cpu or auto")
     return torch.device(name)
 
 
