@@ -69,7 +69,6 @@ def fake(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.slow
 def test_a_failed_cell_is_named_and_stops_no_other_and_the_next_run_does_only_what_is_left(fake, capsys):
     (fake / "b.breaks").touch()
     assert runner.run(jobs=2) == 1
@@ -97,7 +96,6 @@ def runs(process):
         return False
 
 
-@pytest.mark.slow
 def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, capsys):
     (fake / "wait").touch()
     under_way = []
@@ -170,7 +168,197 @@ def test_a_lock_that_a_live_process_holds_is_named_by_it_and_never_to_be_deleted
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("dvc.lock", lambda s: f"    with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"):
+        ("dvc.lock", lambda s: f"<<<<<<< HEAD\n{s}", "dvc.lock' is invalid .*git checkout -- dvc.lock"),
+        ("dvc.yaml", lambda s: f"<<<<<<< HEAD\n{s}", "dvc.yaml' is invalid .*git checkout -- dvc.yaml"),
+        ("dvc.yaml", lambda s: s.replace("${cells}", "${cellz}"), "Could not find 'cellz'.*omac grid"),
+        ("params.yaml", lambda s: f"<<<<<<< HEAD\n{s}", "params.yaml, line 1: a mark of an unfinished merge"),
+        ("cells.yaml", lambda s: f"{s}=======\n>>>>>>> x\n", "cells.yaml, line \\d+: a mark of an unfinished merge"),
+        ("cells.yaml", lambda s: s.replace("cells:", "cellz:"), "cells.yaml: .*'cells' is missing.*omac grid"),
+        ("cells.yaml", lambda s: s.replace("variant:", "varient:"), "unknown key 'varient'.*mean variant"),
+        (".dvc/tmp/rwlock", lambda s: "{", "when none runs in this checkout any more, delete it"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_a_file_that_dvc_cannot_read_ends_in_one_line_with_file_and_remedy(fake, name, change, words):
+    pipeline.dvc("repro", "-s", "code")
+    path = fake / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(change(path.read_text() if path.exists() else ""))
+    with pytest.raises((RuntimeError, ValueError), match=words) as error:
+        runner.run()
+    assert "\n" not in str(error.value) and "Traceback" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_zip_without_git_is_told_what_to_do(fake):
+    (fake / ".dvc" / "config").write_text("")
+    with pytest.raises(RuntimeError, match="is not a git repository: without git, run `dvc config core.no_scm true`"):
+        runner.run()
+
+
+@pytest.mark.slow
+def test_old_rows_stay_until_the_new_ones_are_there_whatever_ends_the_run(fake, capsys):
+    assert runner.run(["a"]) == 0
+    old = fake / ROWS / "a.csv"
+    old.write_text("a")
+    (fake / "cell.py").write_text(FAKE.replace("write_text(name)", "write_text(name * 2)"))
+    stages = yaml.safe_load((fake / "dvc.yaml").read_text())
+    stages["stages"]["cell"]["do"]["deps"] = ["cell.py"]
+    (fake / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    killed = held(fake, "dvc", "repro", "-s", "cell@a")
+    assert old.read_text() == "a"  # under way
+    for process in [*psutil.Process(killed.pid).children(recursive=True), killed]:
+        process.kill()
+    killed.wait()
+    assert old.read_text() == "a" and list(pipeline.left(pipeline.cells())) == ["cell@a", "cell@b", "cell@c"]
+    (fake / "wait").unlink()
+    (fake / "a.breaks").touch()
+    assert runner.run(["a"]) == 1 and old.read_text() == "a"
+    (fake / "a.breaks").unlink()
+    assert runner.run(["a"]) == 0 and old.read_text() == "aa"
+    assert list(pipeline.left(pipeline.cells())) == ["cell@b", "cell@c"]
+    (fake / "cell.py").write_text(FAKE)  # a dependency that changes runs the cell again
+    assert list(pipeline.left(pipeline.cells())) == ["cell@a", "cell@b", "cell@c"]
+    assert runner.run(["a"]) == 0 and old.read_text() == "a"
+
+
+def test_what_takes_long_is_not_removed_before_it_is_made_again():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name in ("cell", "weights", "behaviour", "results"):
+        outs = stages[name].get("do", stages[name])["outs"]
+        assert all(options["persist"] is True for out in outs for options in out.values()), name
+
+
+@pytest.mark.slow
+def test_cells_yaml_that_is_not_the_grids_is_said(fake, capsys):
+    assert runner.run(["a"]) == 0
+    assert "note: cells.yaml is not what params.yaml's grid says: `python -m omac grid`" in capsys.readouterr().out
+
+
+def test_signals_that_a_system_does_not_have_are_left_out(monkeypatch):
+    monkeypatch.delattr(signal, "SIGHUP")
+    with runner._terminable():
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_theirs(monkeypatch, capsys):
+    monkeypatch.setattr(runner, "PAUSE", 0)
+    under_way, side_by_side = {}, []
+
+    class Backend:
+        width = most = 2
+
+        def submit(self, item, cell):
+            under_way[item] = iter([None, pipeline.Ended(600, "broke" if item == "b" else "")])
+            side_by_side.append(len(under_way))
+
+        def poll(self, item):
+            ended = next(under_way[item])
+            if ended:
+                del under_way[item]
+            return ended
+
+    progress = bar(None, 6, "cell", 1)
+    assert runner.conduct(dict.fromkeys("abcde"), Backend(), progress) == {"b": "broke"}
+    said = capsys.readouterr().out.splitlines()
+    assert max(side_by_side) == 2 and len(side_by_side) == len(said) == 5
+    assert said[0] == "done    a  10 min  (1 of 5; 4 left, about 20 min)" and said[1].startswith("FAILED  b  10 min")
+    assert said[3].endswith("(4 of 5; 1 left, about 10 min)") and said[4].endswith("(5 of 5; 0 left)")
+
+
+def test_the_cells_of_the_pipeline_are_the_ones_that_the_tables_are_made_of():
+    known = pipeline.cells()
+    assert [Path(cell["out"]).name for cell in known.values()] == study_grid.result_files(load_params())
+    assert all(set(cell) == {"dataset", "algorithm", "variant", "profile", "out"} for cell in known.values())
+
+
+def test_names_mean_items_stages_or_patterns_and_an_unknown_one_is_named():
+    known = dict.fromkeys(["cell@m-good-bc", "cell@m-poor-omac", "cell@m-omac-maxq"], {})
+    assert list(pipeline.choose_cells(known, [])) == list(known)
+    assert list(pipeline.choose_cells(known, ["*-maxq", "cell@*-bc"])) == ["cell@m-good-bc", "cell@m-omac-maxq"]
+    with pytest.raises(ValueError, match="unknown cell or pattern 'm-god-bc'.*m-good-bc"):
+        pipeline.choose_cells(known, ["m-god-bc"])
+
+
+def test_the_reason_of_a_failure_is_the_exception_and_else_what_dvc_says():
+    dvcs = "failed to reproduce 'cell@a': failed to run: false, exited with 1"
+    assert pipeline.reason(f"WARNING: killed\nRunning stage 'cell@a':\n> false\nERROR: {dvcs}\n") == dvcs
+    assert pipeline.reason(f"> x\nTraceback\nDiverged: L_pi is nan\n\nERROR: {dvcs}") == "Diverged: L_pi is nan"
+    long = "RuntimeError: Error(s) in loading:\n\tsize mismatch for pi"
+    assert (
+        pipeline.reason(f"> x\nTraceback\n{long}\nERROR: {dvcs}")
+        == "RuntimeError: Error(s) in loading: size mismatch for pi"
+    )
+    assert "--jobs 1" in pipeline.reason(f"> x\nERROR: {dvcs[:-1]}-9")
+    assert "--jobs 1" in pipeline.reason("> x\nTraceback\nnbclient.exceptions.DeadKernelError: Kernel died\n")
+    assert [runner.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]
+
+
+@pytest.fixture
+def small(toy, tmp_path):
+    """(params, data folder) of a small data set of the toy, in a project of its own."""
+    params = load_params()
+    params["data"] = {"pull_episodes": 300, "sample_episodes": 200, "held_out_episodes": 100, "seed": 0}
+    params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16, "data": params["data"]}
+    params["profile"] = "tiny"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    folder = tmp_path / "data" / "tiny"
+    toy.save(registry.DataSet.parse("toy-line-random-100").raw_path(folder))
+    for part in ("100", "held"):
+        registry.draw_sample(f"toy-line-random-{part}", params, folder)
+    return params, folder
+
+
+def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(small, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    files = [f"data/tiny/digests/toy-line-random-{part}.txt" for part in ("100", "held")]
+    checkout(tmp_path, "papermill ${key}", ["omac", "bc", "omax"], files)
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(omac.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+    }
+    words = [sys.executable, "-m", "omac", "study", "--dask", "local"]
+    run = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    said = run.stdout + run.stderr
+    assert run.returncode == 1 and "failed: cell@omax: ValueError: unknown algorithm 'omax'" in said, said
+    monkeypatch.setattr(study, "BUILD", tmp_path / "serial")
+    for name in ("omac", "bc"):
+        study.run_cell("toy-line-random-100", name, "default", "tiny", tmp_path / "s", "auto", *small, progress=False)
+        assert (tmp_path / ROWS / f"{name}.csv").read_bytes() == (tmp_path / "s").read_bytes()
+        recorded = yaml.safe_load((tmp_path / "dvc.lock").read_text())["stages"][f"cell@{name}"]["outs"][0]["md5"]
+        assert recorded == hashlib.md5((tmp_path / "s").read_bytes()).hexdigest()
+
+
+def test_a_worker_with_other_code_other_data_or_several_threads_refuses(small, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    from omac.study import dask_runner
+
+    params, folder = small
+    cell = {"dataset": "toy-line-random-100", "algorithm": "bc", "profile": "tiny", "out": "bc.csv"}
+    monkeypatch.setattr(dask_runner, "home", lambda profile: (params, folder))
+    data, _ = dask_runner.data_of(cell)
+
+    def refuses(reason, threads=1, data=data, ours=dask_runner.package()):  # noqa: B008
+        monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(state=SimpleNamespace(nthreads=threads)))
+        with pytest.raises(ValueError, match=reason):
+            dask_runner.work(cell, params, data, ours)
+
+    refuses("start it with --nthreads 1", threads=2)
+    refuses("other code or libraries", ours="another")
+    refuses("toy-line-random-100 is another data set", data=dict.fromkeys(data, "0"))
+    registry.digest_path("toy-line-random-held", folder).unlink()
+    with pytest.raises(ValueError, match="toy-line-random-held.txt is not here"):
+        dask_runner.data_of(cell)
+
+
+def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monkeypatch):
+    from omac.study.dask_runner import DaskBackend
+
+    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"):
+        runner.run(dask="locl")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"):
         DaskBackend("local", 2)
 
 
