@@ -1,46 +1,40 @@
-"""Bytes from disk are believed after a look at their digest: in a text's last line, in a file's head, or in SHA256SUMS."""
+"""Bytes from disk are believed after a look at their digest: in a file's last line, or in its folder's SHA256SUMS.
+
+Files that stages write side by side, rows and checkpoints, end in their own digest: no second file gets out of step, two
+writers never meet in one, and a merge that mixes two versions is found. A reader of zips or of CSV with comments sees the
+same content. Files that are made seldom and by hand are listed, so that `sha256sum -c` alone can look at them.
+"""
 
 import hashlib
 from pathlib import Path
 
 from omac.paths import atomic, shown
 
-MARK = "# sha256 "  # of the line that seals a text
+MARK = b"# sha256 "  # begins the line that seals a file
 SUMS = "SHA256SUMS"  # of a folder, as `sha256sum -c` reads it
 
 
-def seal(text):
-    """Add a last line with the sha256 of all lines above it."""
-    return f"{text}{MARK}{hashlib.sha256(text.encode()).hexdigest()}\n"
+def seal(content):
+    """Add a last line with the sha256 of all bytes above it."""
+    return content + MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
 
 
-def unseal(content, name):
-    """Take the last line off again. content: bytes; name: what an error calls them. Returns the text.
+def unseal(content, name, remedy=None):
+    """Take the last line off again. content: bytes; name: what an error calls them. Returns bytes.
 
-    Raises ValueError, one line, when the lines are not those that were sealed.
+    Raises ValueError, one line, when the bytes are not those that were sealed.
     """
-    remedy = f"restore it with `git checkout -- {name}`, or make it again"
-    head, found, digest = content.rpartition(MARK.encode())
+    remedy = remedy or f"restore it with `git checkout -- {name}`, or make it again"
+    whole, found, digest = content.rpartition(MARK)
     if not found:
-        raise ValueError(f"{name} does not end in a line `{MARK}...`: it was not written here, or cut off; {remedy}")
-    if hashlib.sha256(head).hexdigest().encode() + b"\n" != digest:
+        raise ValueError(
+            f"{name} does not end in a line `{MARK.decode()}...`: it was not written here, or cut off; {remedy}"
+        )
+    if hashlib.sha256(whole).hexdigest().encode() + b"\n" != digest:
         raise ValueError(
             f"{name} is not as it was written (its sha256 differs): a flipped bit, an edit or a merge; {remedy}"
         )
-    return head.decode()
-
-
-def wrap(content):
-    """Put the sha256 of bytes in front of them, a line."""
-    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
-
-
-def unwrap(content, name):
-    """Take the first line off again. Raises ValueError when the bytes are not those that were wrapped."""
-    digest, _, rest = content.partition(b"\n")
-    if hashlib.sha256(rest).hexdigest().encode() != digest:
-        raise ValueError(f"{name} is not as it was written (its sha256 differs)")
-    return rest
+    return whole
 
 
 def record_sums(*paths):
@@ -70,6 +64,14 @@ def checked_bytes(path, anew="make it again"):
     if digest != found:
         raise ValueError(f"{shown(path)} has the sha256 {digest[:12]}..., {SUMS} says {found[:12]}...: {restore}")
     return content
+
+
+def check_sums(sums):
+    """Hold every file that a SHA256SUMS lists against it. Returns their paths. Raises as `checked_bytes` does."""
+    paths = [sums.parent / name for name in _read(sums)]
+    for path in paths:
+        checked_bytes(path)
+    return paths
 
 
 def _read(sums):

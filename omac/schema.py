@@ -35,6 +35,14 @@ KEYS = [
 SCORES = ["episodes", "return_mean", "return_std", "win_rate", "length", "simulator"]  # columns of battles
 CELL = ["env", "map", "level", "ratio", "algorithm", "variant", "profile"]  # columns that tell cells apart
 KINDS_OF_ROWS = ("data", "value", "eval", "final")
+NAMED = (*CELL[:3], *CELL[4:], "kind", "simulator", "machine")  # columns of names; all others are numbers
+HIGHEST = {  # what a battle of each environment may return; shields regenerate in StarCraft II, up to 29 has been published
+    "smax": 20.01,
+    "toy": 20.01,
+    "smac": 30.0,
+    "smac-madt": 30.0,
+}
+LONGEST = 1_000  # steps of a battle, in any environment
 SET = ["map", "level", "ratio"]  # columns that tell data sets of one simulator apart
 OFFLINE = {  # columns known without a simulator, and what tables call them
     "held_log_likelihood": "log-likelihood",
@@ -56,7 +64,7 @@ def write_csv(table, path, digits=6):
     """Write a DataFrame as CSV, sealed and atomically; the same rows give the same bytes. Returns the path."""
     text = table.to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
     with atomic(path) as part:
-        part.write_text(seal(text), newline="\n")
+        part.write_bytes(seal(text.encode()))
     return path
 
 
@@ -67,7 +75,7 @@ def read_table(path, **options):
     """
     import pandas as pd
 
-    return pd.read_csv(io.StringIO(unseal(Path(path).read_bytes(), shown(path))), **options)
+    return pd.read_csv(io.BytesIO(unseal(Path(path).read_bytes(), shown(path))), **options)
 
 
 def read_rows(path):
@@ -79,45 +87,51 @@ def read_rows(path):
     missing = [c for c in (*KEYS, *SCORES) if c not in rows]
     if missing:
         raise ValueError(f"{shown(path)} has no column {', '.join(missing)}: these are no rows of cells")
-    for column, possible in _possible(rows).items():
+    for column, possible, rule in [*_names(rows), *_numbers(rows)]:
         wrong = rows.index[~possible]
         if len(wrong):
             value = rows[column][wrong[0]]
-            raise ValueError(
-                f"{shown(path)}, line {wrong[0] + 2}: {column} is {value!r}, which cannot be ({RULES[column]})"
-            )
+            raise ValueError(f"{shown(path)}, line {wrong[0] + 2}: {column} is {value!r}, which cannot be ({rule})")
     return rows
 
 
-RULES = {  # of a column of rows, in words
-    "kind": f"one of {', '.join(KINDS_OF_ROWS)}",
-    "level": f"in SMAX one of {', '.join(LEVELS)}",
-    "ratio": "a share in %, 1 to 100",
-    "seed": "a whole number, or nothing for a data set's own row",
-    "step": "a whole number, or nothing for a data set's own row",
-    "episodes": "a whole number, 0 or more",
-    "return_mean": "a number from -20 to 60, or nothing where no battle was fought",
-    "win_rate": "a share from 0 to 1, or nothing",
-    "length": "steps, 0 or more, or nothing",
-}
+def _names(rows):
+    """Yield (column, bool [rows] of what it may say, that in words) of the columns of names."""
+    from omac.config import load_params
+
+    params, own, smax = load_params(), rows["kind"] == "data", rows["env"] == "smax"
+    text = {c: rows[c].fillna("").astype(str) for c in NAMED if c in rows}
+    word = {c: text[c].str.fullmatch(r"\w+") for c in ("map", "level")}
+    yield "env", text["env"].isin(HIGHEST), f"one of {', '.join(HIGHEST)}"
+    yield "map", text["map"].isin(MAPS) | (word["map"] & ~smax), f"in SMAX one of {', '.join(MAPS)}"
+    yield "level", text["level"].isin(LEVELS) | (word["level"] & ~smax), f"in SMAX one of {', '.join(LEVELS)}"
+    yield "kind", text["kind"].isin(KINDS_OF_ROWS), f"one of {', '.join(KINDS_OF_ROWS)}"
+    algorithms = [a for a in NAMES if a != "data"]
+    known = (text["algorithm"] == "data").where(own, text["algorithm"].isin(algorithms))
+    yield "algorithm", known, f"data in a row of that kind, else one of {', '.join(algorithms)}: schema.NAMES"
+    known = text["variant"].isin(["", *params["variants"]])
+    yield "variant", known, f"nothing, or one of {', '.join(params['variants'])}: params.yaml"
+    known = text["profile"].isin(params["profiles"])
+    yield "profile", known, f"one of {', '.join(params['profiles'])}: params.yaml"
 
 
-def _possible(rows):
-    """{column: bool [rows]} of what each column may say."""
+def _numbers(rows):
+    """Yield (column, bool [rows] of what it may say, that in words) of the columns of numbers."""
     import pandas as pd
 
-    number = {c: pd.to_numeric(rows[c], errors="coerce") for c in RULES if c not in ("kind", "level")}
-    empty = {c: rows[c].isna() for c in number}
-    own = rows["kind"] == "data"
+    empty, own = rows.isna(), rows["kind"] == "data"
+    number = {c: pd.to_numeric(rows[c], errors="coerce") for c in rows if c not in NAMED}
     whole = {c: number[c].ge(0) & (number[c] % 1 == 0) for c in ("seed", "step", "episodes")}
-    return {
-        "kind": rows["kind"].isin(KINDS_OF_ROWS),
-        "level": rows["level"].isin(LEVELS) | (rows["env"] != "smax"),
-        "ratio": number["ratio"].between(1, 100),
-        "seed": whole["seed"] | (empty["seed"] & own),
-        "step": whole["step"] | (empty["step"] & own),
-        "episodes": whole["episodes"] | (empty["episodes"] & (rows["kind"] == "value")),
-        "return_mean": number["return_mean"].between(-20, 60) | empty["return_mean"],
-        "win_rate": number["win_rate"].between(0, 1) | empty["win_rate"],
-        "length": number["length"].ge(0) | empty["length"],
-    }
+    high = rows["env"].map(HIGHEST)
+    yield "ratio", number["ratio"].between(1, 100), "a share in %, 1 to 100"
+    for column in ("seed", "step"):
+        yield column, whole[column] | (empty[column] & own), "a whole number, or nothing for a data set's own row"
+    valued = empty["episodes"] & (rows["kind"] == "value")
+    yield "episodes", whole["episodes"] | valued, "a whole number, 0 or more"
+    bounds = {"return_mean": (-high, high), "return_std": (0, high), "win_rate": (0, 1), "length": (0, LONGEST)}
+    for column, (low, top) in bounds.items():
+        within = number[column].between(low, top)
+        yield column, within | empty[column], "on the scale of its environment, or nothing without a battle"
+    for column, x in number.items():
+        if column not in KEYS + SCORES:
+            yield column, x.abs().lt(float("inf")) | empty[column], "a finite number, or nothing"

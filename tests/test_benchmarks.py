@@ -9,7 +9,7 @@ import pytest
 from omac.algorithms import REGISTRY
 from omac.config import load_params, settings
 from omac.paths import ROOT
-from omac.schema import read_table
+from omac.schema import read_table, write_csv
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import cells  # noqa: E402
@@ -116,7 +116,7 @@ def test_the_peer_is_the_single_file_on_the_same_data(toy, small, tmp_path, monk
 def test_a_cells_time_is_papermills_and_an_unfinished_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "BUILD", tmp_path)
     monkeypatch.setattr(cells, "ROOT", tmp_path)
-    pd.DataFrame({"step": [10, None, 20]}).to_csv(tmp_path / "rows.csv")
+    write_csv(pd.DataFrame({"step": [10, None, 20]}), tmp_path / "rows.csv")
     told = {"dataset": "smax-corridor-good-100", "algorithm": "bc", "out": "rows.csv"}
     for name, duration in (("a", 61.6), ("b", None)):
         about = {"papermill": {"parameters": told, "duration": duration, "exception": None}}

@@ -202,40 +202,69 @@ assert jaxmarl.environments.HeuristicEnemySMAX is ours.HeuristicEnemySMAX and "j
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-OPENING = """
+BATTLES = """
 import hashlib
 import numpy as np
 from omac.envs import make
-view = make("smax:5m_vs_6m", 2).reset(np.array([1, 2], np.uint32))
-print(hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in view)).hexdigest())
+battle = make("smax:5m_vs_6m", 2)
+{between}
+views = [*battle.reset(np.array([1, 2], np.uint32)), *battle.step(np.full((2, 5), 4)).view]
+print(hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in views)).hexdigest())
+"""
+HOSTILE = {  # as a shell profile or a cluster's job template may set them for other work
+    "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+    "JAX_RANDOM_SEED_OFFSET": "7",
+    "JAX_ENABLE_CUSTOM_PRNG": "1",
+    "JAX_LEGACY_PRNG_KEY": "error",
+    "JAX_ENABLE_X64": "1",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_DEBUG_INFS": "1",
+    "JAX_DISABLE_JIT": "1",
+    "JAX_PLATFORMS": "cuda",
+}
+CHANGED_LATER = """
+import jax
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_threefry_partitionable", False)
 """
 
 
-@pytest.mark.slow
-def test_no_setting_of_jax_in_the_environment_changes_a_battle():
-    trials = [
-        {},
-        {"JAX_DEFAULT_PRNG_IMPL": "rbg"},
-        {"JAX_THREEFRY_PARTITIONABLE": "0"},
-        {"JAX_ENABLE_X64": "1"},
-        {"JAX_PLATFORMS": "cuda"},
-        {"JAX_NUMPY_DTYPE_PROMOTION": "strict"},
-    ]
+def fought_anew(first="", between="", **settings):
+    """What a process of its own says of two battles; `first` and `between` run before omac is imported, and after `make`."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # to compile, not to run
-    said = []
-    for change in trials:
-        words = [sys.executable, "-c", OPENING]
-        said.append(
-            subprocess.run(words, env={**plain, **quick, **change}, capture_output=True, text=True, check=True).stdout
-        )
-    assert len(said[0].strip()) == 64 and set(said) == {said[0]}
+    words = [sys.executable, "-c", first + BATTLES.format(between=between)]
+    return subprocess.run(words, env={**plain, **quick, **settings}, capture_output=True, text=True)
 
 
 @pytest.mark.slow
-def test_a_pin_that_other_code_has_changed_is_refused(monkeypatch):
-    from omac.envs import smax
+def test_no_setting_of_jax_changes_a_battle_whenever_it_is_made():
+    plain = fought_anew()
+    assert len(plain.stdout.strip()) == 64
+    assert fought_anew(**HOSTILE).stdout == plain.stdout
+    assert fought_anew(first=f"import jax.numpy\n{CHANGED_LATER}").stdout == plain.stdout
+    assert fought_anew(between=CHANGED_LATER).stdout == plain.stdout
 
-    monkeypatch.setitem(smax.PINS, "jax_threefry_partitionable", False)
-    with pytest.raises(RuntimeError, match="jax_threefry_partitionable is True, SMAX's battles need False"):
-        make("smax:5m_vs_6m", 1)
+
+@pytest.mark.slow
+def test_jaxmarl_imported_in_64_bit_mode_is_refused():
+    done = fought_anew(first="import jax\njax.config.update('jax_enable_x64', True)\nimport jaxmarl\n")
+    assert done.returncode and "JaxMARL was imported with JAX in 64-bit mode" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_platform_that_jax_cannot_begin_with_is_refused_in_one_line():
+    done = fought_anew(JAX_PLATFORMS="abacus")
+    assert done.returncode and "which JAX does not offer here: set JAX_PLATFORMS=cpu" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_battle_leaves_its_users_jax_as_it_was():
+    import jax
+
+    with jax.enable_x64(True), jax.threefry_partitionable(False):
+        make("smax:5m_vs_6m", 1).reset(np.zeros(1, np.uint32))
+        assert jax.numpy.ones(1, "f8").dtype == "f8" and not jax.config.jax_threefry_partitionable

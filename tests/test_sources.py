@@ -416,6 +416,48 @@ def test_an_archive_that_unpacks_to_an_absurd_size_is_refused(mirror, monkeypatc
     refused("unpacks to 100000 bytes, 99999 are allowed", "ogmarl", "3m", "good", mirror)
 
 
+@pytest.fixture
+def packed(tmp_path, monkeypatch):
+    """An archive of three files, and the folder that it is unpacked to."""
+    monkeypatch.setattr(download.paths, "BUILD", tmp_path / "build")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        for name in ("a/empty", "a/numbers", "b"):
+            z.writestr(name, b"" if name == "a/empty" else np.random.default_rng(0).bytes(3_000))
+    return tmp_path / "a.zip", download.unpack(tmp_path / "a.zip")
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("damage", ["flip", "shorten", "remove", "add"])
+def test_an_unpacked_archive_that_changed_is_unpacked_anew(packed, damage, capsys):
+    archive, folder = packed
+    whole, file = contents(folder), folder / "a" / "numbers"
+    assert len(whole) == 3
+    for at in np.random.default_rng(1).integers(0, 3_000, 20 if damage == "flip" else 1):
+        x = file.read_bytes()
+        if damage == "remove":
+            file.unlink()
+        elif damage == "add":
+            (folder / "new").write_bytes(b"x")
+        else:
+            file.write_bytes(x[:at] + (bytes([x[at] ^ 4]) + x[at + 1 :] if damage == "flip" else b""))
+        assert contents(folder) != whole
+        assert download.unpack(archive) == folder and contents(folder) == whole
+        assert "unpacking it anew" in capsys.readouterr().out
+
+
+def test_an_unpacked_archive_is_taken_as_it_is_and_another_one_lies_beside_it(packed, monkeypatch):
+    archive, folder = packed
+    with zipfile.ZipFile(archive, "a") as z:
+        z.writestr("c", "more")
+    other = download.unpack(archive)
+    assert other != folder and len(contents(other)) == 4 and len(contents(folder)) == 3
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", None)
+    assert download.unpack(archive) == other
+
+
 def spoilt(path, key, change):
     with h5py.File(path, "r+") as f:
         x = f[key][()]

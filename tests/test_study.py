@@ -11,7 +11,7 @@ from omac.config import load_params
 from omac.data.episodes import Episodes
 from omac.datasets import digest, registry
 from omac.evaluation import battle_seeds, evaluate
-from omac.schema import read_table
+from omac.schema import SCORES, read_table, write_csv
 from omac.study import cell as study
 from omac.study import prepare
 from omac.training import trainer
@@ -242,6 +242,11 @@ def test_results_are_gathered_in_order_with_each_data_row_once(cell, tmp_path):
     rows = read_table(out)
     assert absent == ["toy-line-random-100-icq.csv"] and "left" not in rows
     assert (rows.kind == "data").sum() == 1 and set(rows.algorithm) == {"omac", "bc", "data"}
+    (tmp_path / "cells" / f"{names[1][:-4]}.csv").rename(tmp_path / "cells" / names[2])
+    with pytest.raises(
+        ValueError, match="icq.csv, line 2: a row of line-random-100-bc under the name of line-random-100-icq"
+    ):
+        results.gather(tmp_path / "cells", tmp_path / "results.csv", names)
     with pytest.raises(FileNotFoundError, match="make repro"):
         results.gather(tmp_path / "nothing")
 
@@ -371,7 +376,8 @@ def test_the_table_has_data_bc_omac_with_mean_and_std_over_seeds_ddof_0(capsys, 
         table["last five"].tolist()[2] == "9.00 ± 5.00" and table["best"].tolist()[2] == "11.00 ± 5.00"
     )  # steps 2 to 6; 6 and 16
     assert table["win rate"].tolist() == ["0.20", "0.10 ± 0.00", "0.60 ± 0.10"]
-    rows.to_csv(tmp_path / "r.csv", index=False)
+    empty = {c: None for c in SCORES if c not in rows}
+    write_csv(rows.assign(map="6h_vs_8z", level="good", **empty), tmp_path / "r.csv")
     assert main(["table", str(tmp_path / "r.csv")]) == 0
     assert "OMAC" in capsys.readouterr().out.splitlines()[-1]
 

@@ -10,7 +10,7 @@ from omac.claims import criteria, evidence, paper_numbers, report, verdicts
 from omac.claims.evidence import Part, Study
 from omac.paths import ROOT
 from omac.plots import verdict as plots_verdict
-from omac.schema import read_table
+from omac.schema import read_table, write_csv
 
 STUDY = read_table(ROOT / "data" / "results.csv")
 CLAIMS = paper_tables.published("claims")
@@ -322,7 +322,7 @@ def test_credit_weights_are_correlated_within_an_agent_and_the_coupling_narrows_
                 data = slope * w + 0.1 * rng.random(200) + agents * agent
                 table = {"variant": line, "seed": seed, "agent": agent, "w_v": w + 1 + agents * agent, "data": data}
                 parts.append(pd.DataFrame(table))
-        pd.concat(parts).to_csv(tmp_path / "smax-6h_vs_8z-poor-100.csv", index=False)
+        write_csv(pd.concat(parts), tmp_path / "smax-6h_vs_8z-poor-100.csv")
         return [word(t, rows(NINE[:1])) for t in tests]
 
     alike, apart = [1] * 5, [-1, -1, 0, 1, 1]

@@ -1,6 +1,7 @@
 """Do two runs agree? The three words, by hand; and what `verify` says of a changed row, policy and episode."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from omac.analysis.agreement import DIFFERENT, SAME, WITHIN, agreement, compare_means
+from omac.checksums import record_sums
 from omac.config import load_params
 from omac.datasets import digest
 from omac.paths import ROOT
@@ -77,6 +79,7 @@ def test_a_kept_policy_fights_the_same_battles_and_another_weight_is_noticed(tmp
     tensors[name] = -tensors[name]
     about = policies.read_policy(kept[0]).about
     save_file(tensors, tmp_path / kept[0].name, metadata={"about": json.dumps(about)})
+    record_sums(tmp_path / kept[0].name)
     assert verify.policy(tmp_path / kept[0].name).word == DIFFERENT
 
 
@@ -89,6 +92,25 @@ def test_kept_policies_stay_small_and_name_cells_of_the_study():
 
 def test_the_committed_rows_are_what_their_cells_gather_to():
     assert verify.rows().word == SAME
+
+
+@pytest.mark.parametrize(
+    "name", ["behaviour/smax-5m_vs_6m.safetensors", "weights/smax-6h_vs_8z-poor-100.csv", "paper/table4.csv"]
+)
+def test_verify_names_a_committed_file_with_a_flipped_bit_or_one_that_is_gone(name, tmp_path, monkeypatch):
+    assert verify.files().word == SAME
+    monkeypatch.setattr(verify, "ROOT", tmp_path)
+    folder = shutil.copytree(ROOT / "data" / name.split("/")[0], tmp_path / "data" / name.split("/")[0])
+    file = folder / name.split("/")[1]
+    assert verify.files().word == SAME
+    content = file.read_bytes()
+    file.write_bytes(content[:700] + bytes([content[700] ^ 1]) + content[701:])
+    with pytest.raises(ValueError, match=file.name):
+        verify.files()
+    if (folder / "SHA256SUMS").exists():
+        file.unlink()
+        with pytest.raises(OSError, match=file.name):
+            verify.files()
 
 
 def test_the_cell_that_verify_trains_is_one_of_the_study():

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from omac.paths import ROOT
+from omac.paths import ROOT, shown
 from omac.schema import KEYS, LEVELS, NAMES, OFFLINE, SET, label, read_rows, write_csv
 
 HEADLINE = [
@@ -22,16 +22,31 @@ def gather(folder, out=ROOT / "data" / "results.csv", names=None):
     """Join the cells' files of `folder`, in sorted order, into one; returns (path, [names that are not there yet]).
 
     names: the files that belong to the study, default all that are there. A data set's own row, which each of its
-    cells carries, is kept once. Raises FileNotFoundError when there are none.
+    cells carries, is kept once. Raises FileNotFoundError when there are none, ValueError, one line, for a file that is not
+    as it was written or holds the rows of another cell than its name says.
     """
     names = sorted(names or (f.name for f in folder.glob("*.csv")))
     files = [folder / name for name in names if (folder / name).exists()]
     if not files:
         raise FileNotFoundError(f"no results in {folder}: run `make repro` first")
-    rows = pd.concat([read_rows(f) for f in files], ignore_index=True)
+    rows = pd.concat([_rows_of_cell(f) for f in files], ignore_index=True)
     rows = rows[~((rows["kind"] == "data") & rows.duplicated([k for k in KEYS if k != "profile"]))]
     write_csv(rows, out)
     return out, [name for name in names if not (folder / name).exists()]
+
+
+def _rows_of_cell(path):
+    """The rows of a cell's file, named <source>-<map>-<level>-<ratio>-<algorithm>, with -<variant> behind it if there is one."""
+    rows = read_rows(path)
+    named = rows.astype(str)[[*SET, "algorithm"]].agg("-".join, axis=1)
+    named += ("-" + rows["variant"].fillna("default")).replace("-default", "")
+    own = path.stem.partition("-")[2]
+    wrong = rows.index[(rows["kind"] != "data") & (named != own)]
+    if len(wrong):
+        raise ValueError(
+            f"{shown(path)}, line {wrong[0] + 2}: a row of {named[wrong[0]]} under the name of {own}: a renamed or copied file, run the cell again"
+        )
+    return rows
 
 
 def final_table(rows):

@@ -15,7 +15,7 @@ from omac.envs.battle import Spec, Step, View, check_actions
 from omac.envs.smax_maps import settings_of
 from omac.paths import BUILD
 
-PINS = {  # all of JAX that can change a battle, whatever the environment says; recorded with the data
+PINS = {  # all of JAX that can change a battle, whatever its user has set; recorded with the data
     "jax_platforms": "cpu",
     "jax_default_prng_impl": "threefry2x32",
     "jax_threefry_partitionable": True,
@@ -23,8 +23,39 @@ PINS = {  # all of JAX that can change a battle, whatever the environment says; 
     "jax_default_matmul_precision": None,
     "jax_numpy_dtype_promotion": "standard",
 }
-for _pin in PINS.items():  # before JaxMARL makes its first array
-    jax.config.update(*_pin)
+CALM = {  # what would stop or slow a battle
+    "jax_numpy_rank_promotion": "allow",
+    "jax_enable_custom_prng": False,
+    "jax_legacy_prng_key": "allow",
+    "jax_debug_key_reuse": False,
+    "jax_debug_nans": False,
+    "jax_debug_infs": False,
+    "jax_disable_jit": False,
+}
+
+
+def _cpu():
+    """Name the CPU as a JAX device, in a process that prefers other platforms too. Raises RuntimeError where there is none."""
+    asked, cpu = jax.config.jax_platforms, PINS["jax_platforms"]
+    if not asked or cpu not in asked.split(","):  # alone where nobody asked: other platforms take seconds to begin
+        jax.config.update("jax_platforms", f"{asked},{cpu}" if asked else cpu)
+    try:
+        return jax.devices(cpu)[0]
+    except RuntimeError as e:
+        raise RuntimeError(
+            f"SMAX is fought on the CPU, which JAX does not offer here: set JAX_PLATFORMS=cpu ({str(e).splitlines()[0]})"
+        ) from None
+
+
+@contextlib.contextmanager
+def pinned():
+    """Inside it JAX computes as PINS say, in this thread; outside it stays as its user has set it."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.default_device(_cpu()))
+        for name, value in {**PINS, **CALM}.items():
+            if name != "jax_platforms":
+                stack.enter_context(getattr(jax, name.removeprefix("jax_"))(value))
+        yield
 
 
 @contextlib.contextmanager
@@ -41,7 +72,7 @@ def without_init(*packages):
 
 
 # whose __init__ import every game: nearly half the time that a cell took to begin
-with without_init("jaxmarl", "jaxmarl.environments"):
+with pinned(), without_init("jaxmarl", "jaxmarl.environments"):
     from jaxmarl.environments.smax import HeuristicEnemySMAX, Scenario, map_name_to_scenario, register_scenario
 
 jax.config.update("jax_compilation_cache_dir", os.environ.get("OMAC_JAX_CACHE", str(BUILD / "jax-cache")))
@@ -51,37 +82,31 @@ REWARD_SCALE = 10.0  # SMAX pays 1 for all damage and 1 for the win; SMAC's scal
 
 
 def simulator(map_name):
-    """The JaxMARL environment of a map. Raises ValueError for a map outside the paper's four."""
+    """The JaxMARL environment of a map.
+
+    Raises ValueError for a map outside the paper's four, RuntimeError when JaxMARL was imported in 64-bit mode.
+    """
     settings = dict(settings_of(map_name))
     if "units" in settings:
         units = jnp.array(settings.pop("units"), dtype=jnp.uint8)
         allies = settings.pop("allies")
         register_scenario(map_name, Scenario(units, allies, len(units) - allies, False, False))
     settings = {k: jnp.array(v) if isinstance(v, list) else v for k, v in settings.items()}
-    return HeuristicEnemySMAX(
+    sim = HeuristicEnemySMAX(
         scenario=map_name_to_scenario(map_name), see_enemy_actions=True, attack_mode="closest", **settings
     )
-
-
-def _check_pins():
-    """Raise RuntimeError where other code of this process has changed what the battles depend on."""
-    for name, value in PINS.items():
-        found = getattr(jax.config, name)
-        if found != value:
-            raise RuntimeError(
-                f"{name} is {found!r}, SMAX's battles need {value!r}: fight them in a process of their own"
-            )
-    if jax.default_backend() != "cpu":
+    if sim.unit_type_health.dtype != jnp.float32:
         raise RuntimeError(
-            f"JAX began on {jax.default_backend()}, SMAX's battles need cpu: import omac.envs.smax before JAX is used"
+            f"JaxMARL was imported with JAX in 64-bit mode, its numbers are {sim.unit_type_health.dtype}: import omac.envs.smax first"
         )
+    return sim
 
 
 class Smax:
     """E battles of one SMAX map behind the Battle contract, one compiled call a step."""
 
+    @pinned()
     def __init__(self, map_name, battles):
-        _check_pins()
         self.sim = simulator(map_name)
         self.spec = Spec(
             "smax",
@@ -98,6 +123,7 @@ class Smax:
         self._step = jax.jit(partial(_step, self.sim))
         self._carry = self._out = None
 
+    @pinned()
     def reset(self, seeds, where=None):
         """See Battle.reset."""
         seeds = np.asarray(seeds, np.uint32)
@@ -112,6 +138,7 @@ class Smax:
         self._carry, self._out = self._begin(seeds, self._carry, self._out, where)
         return self._read().view
 
+    @pinned()
     def step(self, action):
         """See Battle.step."""
         if self._carry is None:
@@ -150,7 +177,7 @@ def _begin(sim, seeds, carry, out, where):
     """Battles `where` begin anew, each from its own key; the others stay as they are."""
 
     def one(seed):
-        key = jax.random.PRNGKey(seed)
+        key = jnp.stack([jnp.zeros_like(seed), seed])  # PRNGKey's own, without a user's jax_random_seed_offset
         _, state = sim.reset(key)
         no = jnp.zeros((), bool)
         return (key, state), (_view(sim, state), jnp.zeros((), jnp.float32), no, no, no)

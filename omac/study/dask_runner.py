@@ -73,7 +73,7 @@ def finish(item, cell, future):
         return None
     try:
         rows, seconds = future.result()
-        unseal(rows, f"what a worker sent of {item}")
+        unseal(rows, f"what a worker sent of {item}", "run it again")
         with atomic(ROOT / cell["out"]) as part:
             part.write_bytes(rows)
         dvc("commit", "-f", item)

@@ -12,11 +12,12 @@ import numpy as np
 
 from omac.analysis.agreement import DIFFERENT, SAME, WITHIN, agreement, compare_means
 from omac.analysis.results import gather
+from omac.checksums import check_sums
 from omac.config import load_params
 from omac.datasets import digest
 from omac.datasets.registry import digest_path
 from omac.paths import ROOT, shown
-from omac.schema import read_rows
+from omac.schema import read_rows, read_table
 from omac.study.grid import plan, result_files
 from omac.study.pipeline import ENV
 from omac.study.policies import KEPT, fight, read_policy
@@ -40,6 +41,16 @@ def rows():
         same = again.read_bytes() == (ROOT / "data" / "results.csv").read_bytes() and not absent
     detail = f"{len(result_files(params))} cells, data/results.csv is what they gather to"
     return Finding("rows of the cells", SAME if same else DIFFERENT, detail if same else f"not so: {detail}")
+
+
+def files():
+    """Hold every other committed table and policy against its checksum."""
+    data = ROOT / "data"
+    listed = [path for sums in sorted(data.glob("*/SHA256SUMS")) for path in check_sums(sums)]
+    sealed = [path for path in sorted(data.glob("*/*.csv")) if path not in listed]
+    for path in sealed:
+        read_table(path)
+    return Finding("committed files", SAME, f"{len(listed) + len(sealed)} tables and policies have their sha256")
 
 
 def raw(name, map_name, level):
@@ -95,7 +106,7 @@ def verify(jobs=2, say=print):
 
     A check that cannot be made at all counts as different, with its reason.
     """
-    todo = [(cell, ANEW), (rows, ())]
+    todo = [(cell, ANEW), (rows, ()), (files, ())]
     todo += [(raw, (name, x["map"], x["level"])) for name, x in plan(load_params())["raws"].items()]
     todo += [(policy, (path,)) for path in sorted(KEPT.glob("*.safetensors"))]
     os.environ.update(ENV, XLA_FLAGS="--xla_cpu_multi_thread_eigen=false")

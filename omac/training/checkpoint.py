@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from omac import algorithms
-from omac.checksums import unwrap, wrap
+from omac.checksums import seal, unseal
 from omac.data.validation import FIELDS
 from omac.paths import atomic, shown
 from omac.training import source_hash
@@ -70,12 +70,13 @@ def write_checkpoint(path, point):
     content = io.BytesIO()
     torch.save(point, content)
     with atomic(path) as part:
-        part.write_bytes(wrap(content.getvalue()))
+        part.write_bytes(seal(content.getvalue()))
 
 
 def read_checkpoint(path):
     """Read a checkpoint: a dict of tensors and plain values. Raises ValueError for a damaged file."""
     try:
-        return torch.load(io.BytesIO(unwrap(path.read_bytes(), shown(path))), weights_only=True, map_location="cpu")
+        content = unseal(path.read_bytes(), shown(path))
+        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except Exception as e:
         raise ValueError(f"{shown(path)} cannot be read ({type(e).__name__}): delete it to begin anew") from e

@@ -7,6 +7,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -156,17 +157,20 @@ def _go_on(url, part):
 
 
 def unpack(archive):
-    """The folder that a zip was unpacked to, beside it or in build/downloads; done once for the same bytes.
+    """The folder of build/downloads that a zip was unpacked to; done once for the same bytes.
 
-    Raises DataError, before anything is written, if one member would land outside, is no plain file or folder, or if all
-    are absurdly large.
+    What lies there is held against the archive, and unpacked anew where it differs. Raises DataError, before anything is
+    written, if one member would land outside, is no plain file or folder, or if all are absurdly large.
     """
     target = paths.BUILD / "downloads" / f"{archive.stem}-{sha256(archive)[:12]}"
-    if target.is_dir():
-        return target
     name = shown(archive)
     try:
         with zipfile.ZipFile(archive) as z:
+            if target.is_dir():
+                if _as_packed(target, z):
+                    return target
+                print(f"{shown(target)} is not what {name} holds: unpacking it anew")
+                shutil.rmtree(target)
             for member in z.infolist():
                 if _escapes(member):
                     raise DataError(
@@ -187,11 +191,27 @@ def unpack(archive):
             with tempfile.TemporaryDirectory(dir=target.parent) as part:
                 z.extractall(Path(part) / "all")
                 os.replace(Path(part) / "all", target)
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, zipfile.zlib.error) as e:
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, zlib.error) as e:
         raise DataError(
             name, "file", str(e).replace("\n", " "), "a damaged archive: delete it and pull again"
         ) from None
     return target
+
+
+def _as_packed(folder, z):
+    """Whether a folder holds the files of a zip and no others, each as long and with the CRC-32 that the zip has of it."""
+    packed = {folder / m.filename: (m.file_size, m.CRC) for m in z.infolist() if not m.is_dir()}
+    there = {p for p in folder.rglob("*") if not p.is_dir()}
+    return packed.keys() == there and all((p.stat().st_size, _crc(p)) == told for p, told in packed.items())
+
+
+def _crc(path):
+    """The CRC-32 of a file."""
+    found = 0
+    with open(path, "rb") as f:
+        while block := f.read(BLOCK):
+            found = zlib.crc32(block, found)
+    return found
 
 
 def _escapes(member):
