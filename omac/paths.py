@@ -63,7 +63,11 @@ def shown(path):
 def is_full(error):
     """Whether an error, or one that it came from, says that a disk is full: as Python, HDF5, safetensors or torch put it."""
     while error is not None:
-        if isinstance(error, DiskFull) or getattr(error, "errno", None) in FULL or any(words in str(error) for words in FULL_IN_WORDS):
+        if (
+            isinstance(error, DiskFull)
+            or getattr(error, "errno", None) in FULL
+            or any(words in str(error) for words in FULL_IN_WORDS)
+        ):
             return True
         error = error.__cause__ or error.__context__
     return False
