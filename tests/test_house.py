@@ -23,7 +23,7 @@ BELOW = {  # package or file: what it may import, beside its own package and the
     "datasets": {"data", "envs"},
     "nn": set(),
     "algorithms": {"nn"},
-    "training": {"algorithms", "nn", "data", "envs"},
+    "training": {"algorithms", "nn", "datasets", "data", "envs"},
     "evaluation": {"nn", "data", "envs"},
     "behaviour": {"training", "evaluation", "nn", "datasets", "data", "envs"},
     "analysis": set(),
