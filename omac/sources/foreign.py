@@ -4,8 +4,7 @@ import hashlib
 import sys
 from importlib import import_module
 
-import h5py
-
+from omac import hdf5
 from omac.checks import DataError, copies
 from omac.paths import shown
 from omac.sources import catalogue, download
@@ -71,7 +70,8 @@ def _played(start, action, reward):
 
 def _played_in(path):
     try:
-        with h5py.File(path, "r") as f:
-            return _played(*(f[k][()] for k in ("start", "action", "reward")))
-    except (OSError, KeyError):
+        with hdf5.opened(path) as f:
+            found = hdf5.arrays(f, ("start", "action", "reward"), "")
+            return _played(*map(hdf5.read, found.values()))
+    except DataError:
         return None  # a damaged file is named when it is used
