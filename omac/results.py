@@ -92,7 +92,9 @@ def final_table(rows):
             {
                 **cell,
                 "return": _spread(group["return_mean"]),
-                "win rate": _spread(group["win_rate"]),
+                "win rate": _spread(
+                    group["win_rate"], "unknown" if group["return_mean"].notna().any() else "not fought"
+                ),
                 "last five": _spread(of_cell.apply(lambda x: x.tail(5).mean())),
                 "best": _spread(of_cell.max()),
                 "seeds": group["seed"].nunique() or "",
@@ -121,12 +123,14 @@ def label(algorithm, variant=""):
     return name if variant in ("", "default") else f"{name}, {(VARIANTS | SENSITIVITY).get(variant, variant)}"
 
 
-def _spread(x):
-    """ "mean ± std" over seeds; the mean alone of a single number; nothing of none; NaN is a cell without a simulator."""
+def _spread(x, absent="not fought"):
+    """ "mean ± std" over seeds; the mean alone of a single number; nothing of none; NaN is a cell without a simulator, or
+    what `absent` says.
+    """
     if not len(x):
         return ""
     if x.isna().all():
-        return "not fought"
+        return absent
     return f"{x.mean():.2f}" + (f" ± {x.std(ddof=0):.2f}" if len(x) > 1 else "")
 
 

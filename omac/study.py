@@ -130,7 +130,7 @@ def write(table, out):
 
 
 def data_row(data):
-    """The data set's own row of the result table: mean, std, win rate and length of its episodes."""
+    """The data set's own row of the result table: mean, std, win rate (NaN: unknown) and length of its episodes."""
     r = data.returns
     return {
         "algorithm": "data",
@@ -139,6 +139,6 @@ def data_row(data):
         "episodes": len(data),
         "return_mean": float(r.mean()),
         "return_std": float(r.std()),
-        "win_rate": float(data.win.mean()),
+        "win_rate": data.win_rate,
         "length": float(data.lengths.mean()),
     }
