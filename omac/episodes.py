@@ -171,6 +171,8 @@ def write(path, parts):
                 steps, episodes = steps + len(part.reward), episodes + len(part)
             if unknown:
                 f.attrs["unknown_outcomes"] = json.dumps(unknown)
+            if "origin" in f.attrs:  # of others: no digest that is kept elsewhere covers it
+                hdf5.seal(f)
         if not episodes:
             raise DataError(
                 shown(path), "start", "no episodes to write", "every episode was filtered out, or none was pulled"

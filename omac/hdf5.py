@@ -4,6 +4,8 @@ Which arrays there must be, and what may stand in them, is checks.py's business.
 """
 
 import contextlib
+import hashlib
+import itertools
 import json
 import math
 import os
@@ -11,6 +13,7 @@ import zlib
 from pathlib import Path
 
 import h5py
+import numpy as np
 import psutil
 
 from omac.checks import DataError
@@ -22,6 +25,7 @@ RATIO = 1100  # bytes that a stored byte may stand for: deflate's best is 1032
 SMALL = 1 << 20  # bytes that no machine lacks
 CHUNK = 64 << 20  # bytes of the largest chunk
 ATTRIBUTES, TEXT = 64, 1 << 20  # attributes of a file, bytes of one
+SEAL = "attributes_sha256"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 DAMAGED = "a truncated or damaged file: delete it and get it again"
 ELSEWHERE = "a data set is one file: write the arrays themselves into it"
@@ -101,7 +105,18 @@ def attributes(f):
             if kind.shape != () or h5py.check_string_dtype(kind.dtype) is None or kind.get_storage_size() > TEXT:
                 raise TypeError(f"{kind.dtype} {kind.shape} where a JSON text is expected")
             found[key] = json.loads(f.attrs[key])
+    if SEAL in found and found.pop(SEAL) != _seal(found):
+        raise DataError(name, "file", "its attributes are not those that were written", DAMAGED)
     return found
+
+
+def seal(f):
+    """Write the digest of all attributes beside them: HDF5 keeps a checksum of arrays, but none of texts."""
+    f.attrs[SEAL] = json.dumps(_seal({k: json.loads(v) for k, v in f.attrs.items()}))
+
+
+def _seal(about):
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _dataset(f, key, name, cause):
@@ -148,19 +163,39 @@ def _too_large(x, size, whole):
 
 def _bad_chunks(x, declared, size, whole):
     """The same for the chunks of a data set, each of which is unpacked in memory."""
-    chunk, parts = math.prod(x.chunks) * x.dtype.itemsize, []
+    chunk = math.prod(x.chunks) * x.dtype.itemsize
     if chunk > max(CHUNK, declared):
         return f"chunks of {chunk} bytes", f"damaged sizes, {DAMAGED}"
-    x.id.chunk_iter(parts.append)
-    expected = math.prod(-(-n // c) for n, c in zip(x.shape, x.chunks, strict=True))
-    if whole and len(parts) != expected:
-        return f"{len(parts)} of {expected} chunks are written", "an array that was not written to its end"
+    parts, old = _chunks(x), x.file.id.get_create_plist().get_version()[0] < 2
     for p in parts:
         if p.byte_offset + p.size > size or p.size > chunk + chunk // 8 + 4096:
             return f"a chunk of {p.size} bytes from {p.byte_offset} on, the file has {size}", DAMAGED
+        if old and len(x.id.read_direct_chunk(p.chunk_offset)[1]) != p.size:  # an index without a checksum
+            return f"the chunk at {p.chunk_offset} is not where its index says", DAMAGED
         if p.size > SMALL and _bursts(x, p, chunk):
             return f"a chunk that unpacks to more than {chunk} bytes", DAMAGED
+    expected = math.prod(-(-n // c) for n, c in zip(x.shape, x.chunks, strict=True))
+    if whole and len(parts) != expected:
+        return f"{len(parts)} of {expected} chunks are written", "an array that was not written to its end"
     return None
+
+
+def _chunks(x):
+    parts = []
+    x.id.chunk_iter(parts.append)
+    return parts
+
+
+def unwritten(x):
+    """Which [i, j] of the first two axes of a data set lie in a chunk that was never written, bool; HDF5 reads zeros there."""
+    missing = np.zeros(x.shape[:2], bool)
+    if x.chunks is None:
+        return missing
+    there = {p.chunk_offset for p in _chunks(x)}
+    for at in itertools.product(*(range(0, n, c) for n, c in zip(x.shape, x.chunks, strict=True))):
+        if at not in there:
+            missing[tuple(slice(a, a + c) for a, c in zip(at[:2], x.chunks[:2], strict=True))] = True
+    return missing
 
 
 def _bursts(x, part, chunk):

@@ -97,7 +97,7 @@ def _object(stream):
     except Refused:
         raise
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError) as e:
-        raise Refused(f"damaged: {type(e).__name__}: {e}") from None
+        raise Refused(f"damaged: {type(e).__name__}: {str(e)[:100]}") from None
 
 
 def _run(operations):

@@ -55,7 +55,8 @@ def load(files, about):
         blocks = [(file, x, lo) for file, x in opened for lo in range(0, len(x["filled"]), GROUP)]
         if not blocks:
             raise DataError(name, "filled", "no episodes", "an empty upload")
-        looks = [_look(file, x, lo, limit, about["map"]) for file, x, lo in blocks]
+        holes = {file: {k: hdf5.unwritten(v) for k, v in x.items()} for file, x in opened}
+        looks = [_look(file, x, lo, limit, about["map"], holes[file]) for file, x, lo in blocks]
         look = Look(*map(np.concatenate, zip(*looks, strict=True)))
         ends = _ends(name, look, limit, about["map"])
         about = {
@@ -95,7 +96,7 @@ def _read(x, key, lo):
     return block.reshape(block.shape[: AXES[key]])
 
 
-def _look(name, x, lo, limit, map_name):
+def _look(name, x, lo, limit, map_name, holes):
     """The Look at up to GROUP episodes. Raises DataError where their flags say nothing."""
     filled, flag = (flags(name, k, _read(x, k, lo)) for k in ("filled", "terminated"))
     steps, e = filled.sum(1) - 1, np.arange(len(filled))
@@ -107,6 +108,8 @@ def _look(name, x, lo, limit, map_name):
     refuse(~filled[:, 0] | (filled[:, 1:] > filled[:, :-1]).any(1), "filled", "has a gap", "a cut or mixed-up file")
     refuse(steps < 1, "filled", "has no step", "the view after the last step was dropped, or an empty slot saved")
     refuse(steps > limit, "filled", f"is longer than {limit} steps", "another map or step limit")
+    for key in KEYS:  # of the padding nothing need be written
+        refuse((holes[key][lo : lo + GROUP] & filled).any(1), key, "is not written to its end", "an upload broken off")
     flagged = flag[e, steps - 1]
     flag[e, steps - 1] = False
     refuse(
