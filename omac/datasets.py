@@ -4,7 +4,7 @@ import json
 
 import h5py
 
-from omac import sources
+from omac import hdf5, sources
 from omac.config import load_params
 from omac.episodes import Episodes, sha256, subsample
 from omac.paths import ROOT, shown
@@ -94,7 +94,7 @@ def _made_with(path, episodes, **about):
         with h5py.File(path, "r") as f:
             same = all(json.loads(f.attrs.get(k, "null")) == v for k, v in about.items())
             return same and len(f["win"]) == (episodes or len(f["win"]))
-    except (OSError, KeyError, ValueError):
+    except hdf5.ERRORS:
         return False
 
 

@@ -20,7 +20,7 @@ def parts(source, map_name, level):
     file, url = entry.file.format(**names), entry.url and entry.url.format(**names)
     digest = entry.sha256.get((map_name, level))
     files, origin = download.obtain(entry, file, digest, url)
-    if url and not digest:
+    if not digest:
         print(f"{file}: nobody published its digest; found and noted sha256 {origin['files']}", file=sys.stderr)
     about = {
         "env": entry.env,
@@ -40,7 +40,7 @@ def parts(source, map_name, level):
 def whole(parts, path):
     """Yield the parts; then refuse too many copies over all of them, and the same episodes under another level's name."""
     seen, played, again, count = set(), set(), 0, 0
-    for part in parts:
+    for part in _in_memory(parts, path):
         played |= _played(part.start, part.action, part.reward)
         for e in range(len(part)):
             steps, rows = slice(*part.start[e : e + 2]), slice(part.start[e] + e, part.start[e + 1] + e + 1)
@@ -58,6 +58,14 @@ def whole(parts, path):
                 f"the same episodes as {shown(other)}",
                 "one file uploaded under two names: ask its authors, keep one",
             )
+
+
+def _in_memory(parts, path):
+    """The parts; a lack of memory on the way is named in one line."""
+    try:
+        yield from parts
+    except MemoryError as e:
+        raise DataError(shown(path), "file", f"too little memory: {e}", "a small machine, or damaged sizes") from None
 
 
 def _played(start, action, reward):

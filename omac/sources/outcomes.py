@@ -10,6 +10,7 @@ SCALE = 20  # SMAC scales what a battle can pay at most to this: enemies' health
 DEATH, VICTORY = 10, 200  # SMAC's reward_death_value and reward_win, before the scaling
 SLACK = 1e-3  # of sums of float32
 PHYSICAL = 4  # no step pays a bonus as large as this, a fifth of the scale, by damage alone
+NOTHING = 0.05  # share of battles that may return 0: idle units shoot at what comes near
 RARE = 0.01  # share of battles that may be odd; more, and the file means something else
 MEDIVACS = {"MMM": 160, "MMM2": 160}  # here medivacs need not fall: what one, with its death, would have paid
 NO_ATTACKS = 6  # no-op, stop and four moves come before the attacks, one for each enemy
@@ -86,6 +87,13 @@ def check_scale(name, returns, paid):
             "reward",
             f"no return of {len(returns)} is beyond {np.abs(returns).max():.3g}, SMAC's reach {SCALE}",
             "another reward scale, SMAC's sparse rewards, or rewards that were never written: a win must return 20",
+        )
+    if (returns == 0).sum() > max(1, NOTHING * len(returns)):
+        raise DataError(
+            name,
+            "reward",
+            f"{(returns == 0).sum()} of {len(returns)} battles return 0",
+            "rewards that were not written to their end",
         )
     if paid is not None and paid.late.sum() > max(1, RARE * len(returns)):
         raise DataError(
