@@ -54,7 +54,7 @@ def _battles(files, about):
                 raise DataError(
                     shown(path), "r", "the bonus of a win is paid before the last step", "ends that are out of step"
                 )
-            win, unknown = bool(paid.won[0]), bool(paid.odd[0])
+            win, unknown = bool(paid.won[0]), bool(paid.odd[0]) and steps < about["horizon"]
             truncated = not win and steps == about["horizon"]
             progress.update()
             yield typed(shown(path), close(**x, truncated=truncated, win=win, unknown=unknown))

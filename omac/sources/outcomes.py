@@ -95,7 +95,7 @@ def check_scale(name, returns, paid):
             f"{(returns == 0).sum()} of {len(returns)} battles return 0",
             "rewards that were not written to their end",
         )
-    if paid is not None and paid.late.sum() > max(1, RARE * len(returns)):
+    if paid is not None and paid.late.sum() > max(1, RARE * len(returns), paid.won.sum()):
         raise DataError(
             name,
             "reward",

@@ -153,7 +153,7 @@ def _ends(name, look, limit, map_name):
     if paid is None:
         paid_for, doubtful = np.zeros(count, bool), decided & ~look.readable & ~look.attack
     else:
-        paid_for, doubtful = paid.won, decided & ~look.readable & ~look.attack & paid.odd
+        paid_for, doubtful = paid.won, decided & ~look.readable & ~look.attack & paid.odd & (look.steps < limit)
         torn = decided & look.readable & (look.fallen != paid.won)
         if torn.sum() > max(1, outcomes.RARE * count):
             raise DataError(

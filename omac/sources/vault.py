@@ -12,6 +12,8 @@ from omac.paths import shown
 from omac.sources import outcomes
 from omac.sources.battles import NO_FINAL_VIEW, close, flags, group, limit_of, numbers, sizes_of, typed
 
+KEYS = ("observations", "infos.state", "infos.legals", "actions", "rewards", "terminals")
+
 
 def load(folder, about):
     """Yield Episodes from the uid of a Vault below `folder` that is called like the level, whatever its case.
@@ -47,7 +49,7 @@ def load(folder, about):
         raise DataError(name, *found)
     paid = outcomes.pay(about["map"], paid_for, offsets)
     outcomes.check_scale(name, np.add.reduceat(paid_for, start), paid)
-    win, unknown = end[stop - 1] & paid.won, end[stop - 1] & paid.odd
+    win, unknown = end[stop - 1] & paid.won, end[stop - 1] & paid.odd & (steps < limit)
     truncated = ~win & (~end[stop - 1] | (steps == limit))
     if (truncated & (steps == 1)).any():
         raise DataError(name, "truncations", "a battle was cut off after one step", "flags that are not ends")
@@ -56,8 +58,8 @@ def load(folder, about):
     ]
     if stop[-1] < len(end):
         said.append(f"{len(end) - stop[-1]} steps of an unfinished last battle are left out")
-    keys = ("observations", "infos.state", "infos.legals", "actions")
-    widths = [*store.shape(keys[0])[-2:], int(np.prod(store.shape(keys[1])[2:])), store.shape(keys[2])[-1]]
+    obs, state, legal, _ = map(store.shape, KEYS[:4])
+    widths = [*obs[-2:], int(np.prod(state[2:])), legal[-1]]
     about = {
         **about,
         "horizon": limit,
@@ -67,7 +69,7 @@ def load(folder, about):
 
     def battles():
         for e, (a, b) in enumerate(zip(start, stop, strict=True)):
-            obs, state, legal, action = (store.get(k, int(a), int(b)) for k in keys)
+            obs, state, legal, action = (store.get(k, int(a), int(b)) for k in KEYS[:4])
             battle = close(obs, state.reshape(b - a, -1), legal, action, reward[a:b], truncated[e], win[e], unknown[e])
             yield typed(f"{name}: battle {e}", battle)
 
@@ -117,11 +119,12 @@ class _Store:
 
     def _check_index(self):
         """Raise DataError unless the arrays hold `vault_index` steps and nothing after them."""
-        there = self.shape("rewards")[1]
+        there = min(self.shape(key)[1] for key in KEYS)
         if not 0 < self.steps <= there:
             found = f"{self.steps} steps, the arrays have {there}"
             raise DataError(shown(self.folder), "vault_index", found, "a damaged or empty Vault: get the archive again")
-        after = self._opened("infos.legals", "infos.legals.")[0, self.steps : min(self.steps + 1, there)]
+        legal = self._opened("infos.legals", "infos.legals.")
+        after = legal[0, self.steps : min(self.steps + 1, legal.shape[1])]
         if np.any(self._read("infos.legals", after)):
             found = f"{self.steps} steps, and another one is written after them"
             raise DataError(
@@ -152,8 +155,11 @@ class _Store:
 
     def _read(self, key, what):
         size, free = what.size * what.dtype.numpy_dtype.itemsize, psutil.virtual_memory().available
-        if size > min(free, self.RATIO * self.size + SMALL):
-            found = f"{size} bytes, {free} bytes of memory are free, the Vault has {self.size}"
+        if size > self.RATIO * self.size + SMALL:
+            found = f"declares {size} bytes, the Vault has {self.size}"
+            raise DataError(shown(self.folder), key, found, "damaged sizes: get the archive again")
+        if size > free:
+            found = f"{size} bytes, {free} bytes of memory are free"
             raise DataError(shown(self.folder), key, found, "a small machine, or damaged sizes")
         try:
             return np.asarray(what.read().result())
