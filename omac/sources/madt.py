@@ -50,7 +50,7 @@ def _battles(files, about):
                     shown(path), "r", f"{steps} steps, the limit is {about['horizon']}", "another map or two battles"
                 )
             paid = outcomes.pay(about["map"], x["reward"].astype(np.float64), np.array([0, steps]))
-            if paid.late[0]:
+            if paid.early[0] and outcomes.bonus(about["map"])[0] >= outcomes.PHYSICAL:
                 raise DataError(
                     shown(path), "r", "the bonus of a win is paid before the last step", "ends that are out of step"
                 )

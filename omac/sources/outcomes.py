@@ -46,13 +46,13 @@ LEAST = SCALE * (1 - SLACK)  # returned by a battle whose enemies have all falle
 class Pay(NamedTuple):
     """What the rewards of N battles say, bool [N] each.
 
-    won: the last reward holds the win's bonus, and the return is a win's. odd: the return cannot be had without a win, and
-    yet the last reward does not hold the bonus. late: the bonus is paid before the last step.
+    won: the last reward holds the win's bonus, and the return is a win's. early: the bonus is paid before the last step. odd:
+    the return is a win's, too large for damage alone or with an early bonus, and yet the last reward does not hold it.
     """
 
     won: np.ndarray
     odd: np.ndarray
-    late: np.ndarray
+    early: np.ndarray
 
 
 def bonus(map_name):
@@ -73,10 +73,11 @@ def pay(map_name, reward, start):
     whole = returns >= least
     before = reward.copy()
     before[ends] = -np.inf
-    late = (np.maximum.reduceat(before, start[:-1]) >= paid) & (last < paid) & (returns <= SCALE * SHIELDS)
+    early = (np.maximum.reduceat(before, start[:-1]) >= paid) & (last < paid) & (returns <= SCALE * SHIELDS)
     if paid < PHYSICAL:  # a step can pay as much by damage
-        late &= whole
-    return Pay(whole & (last >= paid), whole & (last < paid) & (last > 0) & (map_name in MARINES), late)
+        early &= whole
+    odd = whole & (last < paid) & (last > 0) & (early | (map_name in MARINES))
+    return Pay(whole & (last >= paid), odd, early)
 
 
 def check_scale(name, returns, paid):
@@ -95,11 +96,11 @@ def check_scale(name, returns, paid):
             f"{(returns == 0).sum()} of {len(returns)} battles return 0",
             "rewards that were not written to their end",
         )
-    if paid is not None and paid.late.sum() > max(1, RARE * len(returns), paid.won.sum()):
+    if paid is not None and paid.early.sum() > max(1, RARE * len(returns), paid.won.sum()):
         raise DataError(
             name,
             "reward",
-            f"the bonus of a win is paid before the last step in {paid.late.sum()} of {len(returns)} battles",
+            f"the bonus of a win is paid before the last step in {paid.early.sum()} of {len(returns)} battles",
             "ends that are out of step with the rewards",
         )
 
