@@ -174,7 +174,7 @@ def _offsets(x, about):
         e = int(np.argmax(start[1:] <= start[:-1]))
         return (
             "start",
-            f"episode {e} has length {start[e + 1] - start[e]}",
+            f"episode {e} has length {int(start[e + 1]) - int(start[e])}",
             "an empty episode was recorded: drop it before saving",
         )
     if length.max() > about["horizon"]:

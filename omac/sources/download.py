@@ -178,7 +178,8 @@ def _fetch(url, part, sure):
             reason = type(e).__name__  # its text may repeat the address
         if pause > PAUSE:
             raise ConnectionError(f"{public(url)}: {reason}, it asks to wait for {pause} seconds")
-        if not reason[0].isdigit() and _size(part) <= before and attempt:
+        begun_anew = before and not _size(part)  # what was there is of another version
+        if not reason[0].isdigit() and _size(part) <= before and attempt and not begun_anew:
             break
         if attempt < ATTEMPTS - 1:
             time.sleep(pause)
