@@ -23,14 +23,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pandas as pd
-import torch
 
 from omac import paths
 from omac.checks import FIELDS
 from omac.episodes import Episodes
 from omac.paths import ROOT, atomic
-from omac.results import markdown
 
 FLIPS = 400  # in each kind of file
 PATIENCE = 60  # seconds that one file may take
@@ -119,7 +116,7 @@ def as_vault(mirror):
     x["vault_index"] = np.array([reward.shape[1]], "i4")
     archive = mirror / "ogmarl" / "3m.zip"
     archive.parent.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as z:
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w") as z:
         for key, values in x.items():
             store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{folder}/"}, "path": key}
             kind = "|b1" if values.dtype == bool else values.dtype.str
@@ -127,10 +124,9 @@ def as_vault(mirror):
             spec = {"driver": "zarr", "kvstore": store, "metadata": meta}
             tensorstore.open(spec, create=True).result().write(values).result()
         Path(folder, "metadata.json").write_text('{"version": 1.0}')
-        for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
-            z.writestr(
-                zipfile.ZipInfo(f"3m.vlt/Good/{path.relative_to(folder)}"), path.read_bytes(), zipfile.ZIP_DEFLATED
-            )
+        files = [p for p in Path(folder).rglob("*") if p.is_file()]
+        for path in sorted(files, key=lambda p: (p.stat().st_size, p.name)):  # the names are drawn anew each time
+            z.writestr(zipfile.ZipInfo(f"3m.vlt/Good/{path.relative_to(folder)}"), path.read_bytes())
     return archive
 
 
@@ -157,6 +153,12 @@ def as_madt(mirror, dump):
     return path
 
 
+def _torch_save(x, file):
+    import torch
+
+    torch.save(x, file)
+
+
 def _pull(folder, source, map_name):
     from omac.sources import pull
 
@@ -180,7 +182,7 @@ KINDS = {  # what is flipped: how it is made in a folder, how it is read, which 
     "our own HDF5": (own, lambda folder, path: Episodes.load(path)),
     "PyMARL's HDF5, compressed": (lambda f: as_pymarl(f / "mirror", {"compression": "gzip"}), pulled("cfcql", "3m")),
     "PyMARL's HDF5, plain": (lambda f: as_pymarl(f / "mirror", {}), pulled("cfcql", "3m")),
-    "MADT's pickle, torch's zip": (lambda f: as_madt(f / "mirror", torch.save), pulled("madt", "5m_vs_6m")),
+    "MADT's pickle, torch's zip": (lambda f: as_madt(f / "mirror", _torch_save), pulled("madt", "5m_vs_6m")),
     "MADT's pickle, plain": (lambda f: as_madt(f / "mirror", pickle.dump), pulled("madt", "5m_vs_6m")),
     "OG-MARL's Vault, zip": (lambda f: as_vault(f / "mirror"), pulled("ogmarl", "3m")),
 }
@@ -259,13 +261,17 @@ OUTCOMES = ("refused", "nothing changed", "other numbers", "several lines", "tra
 
 
 def table(kinds, count=FLIPS):
-    """A row per kind of file: how many flips ended in which way."""
+    """A row per kind of file: how many flips ended in which way; as Markdown."""
+    import pandas as pd
+
+    from omac.results import markdown
+
     rows = []
     for kind in kinds:
         counted = Counter(outcome for outcome, _ in flips(kind, count))
         rows.append({"file": kind, "flips": count, **{k: counted[k] for k in OUTCOMES}})
         print(rows[-1], file=sys.stderr, flush=True)
-    return pd.DataFrame(rows)
+    return markdown(pd.DataFrame(rows))
 
 
 def main():
@@ -274,11 +280,11 @@ def main():
     parser.add_argument("--flips", type=int, default=FLIPS)
     args = parser.parse_args()
     found = table(args.kinds, args.flips)
-    print(markdown(found))
+    print(found)
     if list(args.kinds) == list(KINDS):
         before, rest = PAGE.read_text().split(MARKS[0])
         with atomic(PAGE) as part:
-            part.write_text(f"{before}{MARKS[0]}{markdown(found)}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+            part.write_text(f"{before}{MARKS[0]}{found}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from omac.progress import bar
 from omac.sources import outcomes, pickles
 from omac.sources.battles import NO_FINAL_VIEW, close, flags, group, limit_of, numbers, sizes_of, typed
 
+AGENTS, WIDEST = 30, 10_000  # at most, and numbers of one view
 SHARED = 64  # places that may hold the same numbers, as all agents do that share a view
 NUMBERS = {int, float, bool}
 CAUSE = "another layout than [agent][t] = [g, o, a, r, d, avail]"
@@ -16,7 +17,7 @@ CAUSE = "another layout than [agent][t] = [g, o, a, r, d, avail]"
 def load(files, about):
     """Yield Episodes from pickles, in the given order. Raises DataError for a file that holds more than numbers or another layout."""
     limit = limit_of(about["map"], shown(files[0]))
-    first = _read(files[0])
+    first = _read(files[0], limit)
     said = (
         f"{NO_FINAL_VIEW} (truncated: not won and as long as the limit; the card counts them). The state is all agents' g, one after another. An agent whose record "
         "stops at its death has zeros but for its id, the no-op and no other action from there. "
@@ -35,7 +36,7 @@ def load(files, about):
 def _battles(files, about):
     with bar(f"{about['map']} {about['level']}", len(files), "episode") as progress:
         for path in files:
-            x = _read(path)
+            x = _read(path, about["horizon"])
             found = [*x["obs"].shape[1:], x["state"].shape[1], x["avail"].shape[2]]
             if found != about["sizes"]:
                 raise DataError(
@@ -45,10 +46,6 @@ def _battles(files, about):
                     "another map or observation",
                 )
             steps = len(x["reward"])
-            if steps > about["horizon"]:
-                raise DataError(
-                    shown(path), "r", f"{steps} steps, the limit is {about['horizon']}", "another map or two battles"
-                )
             paid = outcomes.pay(about["map"], x["reward"].astype(np.float64), np.array([0, steps]))
             if paid.early[0] and outcomes.bonus(about["map"])[0] >= outcomes.PHYSICAL:
                 raise DataError(
@@ -60,8 +57,8 @@ def _battles(files, about):
             yield typed(shown(path), close(**x, truncated=truncated, win=win, unknown=unknown))
 
 
-def _read(path):
-    """One battle as arrays {obs, state, avail, action, reward} of t steps each. Raises DataError."""
+def _read(path, limit):
+    """One battle as arrays {obs, state, avail, action, reward} of t steps each, `limit` at most. Raises DataError."""
     name, agents = shown(path), _unpickled(path)
     try:
         _check(agents, SHARED * path.stat().st_size)
@@ -72,6 +69,8 @@ def _read(path):
             if found := beyond("r", column[3], np.finfo(np.float32).max):
                 raise DataError(name, *found)
         steps = max(len(c[0]) for c in columns)
+        if steps > limit:
+            raise DataError(name, "r", f"{steps} steps, the limit is {limit}", "another map or two battles")
         columns = [_padded(name, i, c, steps, len(columns)) for i, c in enumerate(columns)]
         g, o, a, r, d, avail = (np.stack(x).reshape(len(columns), steps, -1) for x in zip(*columns, strict=True))
         a, r, d = (x.reshape(len(columns), steps) for x in (a, r, d))
@@ -124,6 +123,8 @@ def _padded(name, agent, column, steps, n):
 
 def _check(agents, room):
     """Raise ValueError or TypeError unless `agents` are lists of steps of six columns of numbers, at most `room` in all."""
+    if len(agents) > AGENTS:
+        raise ValueError(f"{len(agents)} agents")
     for agent in agents:
         if type(agent) not in (list, tuple) or not agent:
             raise TypeError(f"an agent is {type(agent).__name__}, a list of steps is expected")
@@ -132,8 +133,8 @@ def _check(agents, room):
                 raise TypeError(f"a step is {type(step).__name__}, [g, o, a, r, d, avail] is expected")
             for x in step[:6]:
                 room -= _numbers(x)
-                if room < 0:
-                    raise ValueError("more numbers than the file can hold")
+                if room < 0 or _numbers(x) > WIDEST:
+                    raise ValueError("more numbers than the file, or a view, can hold")
                 if type(x) in (list, tuple) and not set(map(type, x)) <= NUMBERS:
                     raise TypeError("a column holds other things than numbers")
 

@@ -14,7 +14,7 @@ import zipfile
 import numpy as np
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # what torch.save wrote in front before it wrote zip archives
-LARGEST = 1 << 30  # bytes of one pickle
+LARGEST = 1 << 27  # bytes of one pickle: a battle of 400 steps has some twenty million
 DEEP, WIDE = 32, 1 << 20  # marks open at a time; values that wait at a time
 KIND = re.compile(r"b1|[iu][1248]|f[248]")
 PLAIN = (  # operations that put their argument on the stack
