@@ -100,71 +100,95 @@ def _object(stream):
         raise Refused(f"damaged: {type(e).__name__}: {str(e)[:100]}") from None
 
 
+class _Machine:
+    """What a pickle works on: a stack, the stacks that wait below its marks, and what it has remembered."""
+
+    def __init__(self):
+        self.stack, self.marks, self.memo = [], [], {}
+
+    def push(self, value):
+        self.stack.append(value)
+
+    def remember(self, key):
+        self.memo[key] = self.stack[-1]
+        if isinstance(self.stack[-1], _Begun):
+            self.stack[-1].keys.append(key)
+
+    def mark(self):
+        self.marks.append(self.stack)
+        self.stack = []
+
+    def since_mark(self):
+        items, self.stack = self.stack, self.marks.pop()
+        return items
+
+    def last(self, count):
+        """The last values of the stack, which leave it."""
+        items = self.stack[-count:]
+        if len(items) < count:
+            raise Refused("damaged: a value is missing")
+        del self.stack[-count:]
+        return items
+
+    def extend(self, items):
+        _of(list, self.stack).extend(items)
+
+    def update(self, items):
+        _of(dict, self.stack).update(_pairs(items))
+
+    def finish(self):
+        begun, state = self.last(2)
+        made = _finished(begun, state)
+        self.stack.append(made)
+        self.memo.update(dict.fromkeys(begun.keys, made))
+
+
+ACTS = {  # what each operation does to a machine, given its argument
+    **dict.fromkeys(PLAIN, _Machine.push),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "NONE": lambda m, _: m.push(None),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT", "PUT"), _Machine.remember),
+    "MEMOIZE": lambda m, _: m.remember(len(m.memo)),
+    **dict.fromkeys(("BINGET", "LONG_BINGET", "GET"), lambda m, key: m.push(m.memo[key])),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "MARK": lambda m, _: m.mark(),
+    "LIST": lambda m, _: m.push(m.since_mark()),
+    "TUPLE": lambda m, _: m.push(tuple(m.since_mark())),
+    "DICT": lambda m, _: m.push(_pairs(m.since_mark())),
+    **{f"TUPLE{n}": lambda m, _, n=n: m.push(tuple(m.last(n))) for n in (1, 2, 3)},
+    "APPEND": lambda m, _: m.extend(m.last(1)),
+    "APPENDS": lambda m, _: m.extend(m.since_mark()),
+    "SETITEM": lambda m, _: m.update(m.last(2)),
+    "SETITEMS": lambda m, _: m.update(m.since_mark()),
+    "GLOBAL": lambda m, words: m.push(_named(*words.split(" ", 1))),
+    "STACK_GLOBAL": lambda m, _: m.push(_named(*m.last(2))),
+    "REDUCE": lambda m, _: m.push(_called(*m.last(2))),
+    "BUILD": lambda m, _: m.finish(),
+    **dict.fromkeys(("PROTO", "FRAME"), lambda m, _: None),
+}
+
+
 def _run(operations):
     """Run the operations of one pickle, each a word, its argument and its place."""
-    stack, marks, memo = [], [], {}
+    machine = _Machine()
     for operation, value, place in operations:
-        name = operation.name
-        if name in PLAIN:
-            stack.append(value)
-        elif name in ("NEWTRUE", "NEWFALSE", "NONE"):
-            stack.append({"NEWTRUE": True, "NEWFALSE": False, "NONE": None}[name])
-        elif name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
-            key = len(memo) if name == "MEMOIZE" else value
-            memo[key] = stack[-1]
-            if isinstance(stack[-1], _Begun):
-                stack[-1].keys.append(key)
-        elif name in ("BINGET", "LONG_BINGET", "GET"):
-            stack.append(memo[value])
-        elif name in ("EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_DICT"):
-            stack.append({"EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict}[name]())
-        elif name == "MARK":
-            marks.append(stack)
-            stack = []
-        elif name == "APPEND":
-            item = stack.pop()
-            _of(list, stack).append(item)
-        elif name in ("APPENDS", "TUPLE", "LIST", "SETITEMS", "DICT"):
-            items, stack = stack, marks.pop()
-            if name == "APPENDS":
-                _of(list, stack).extend(items)
-            elif name in ("SETITEMS", "DICT"):
-                if name == "DICT":
-                    stack.append({})
-                _of(dict, stack).update(zip(map(_key, items[::2]), items[1::2], strict=True))
-            else:
-                stack.append(tuple(items) if name == "TUPLE" else items)
-        elif name == "SETITEM":
-            key, item = stack[-2:]
-            del stack[-2:]
-            _of(dict, stack)[_key(key)] = item
-        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            count = int(name[-1])
-            items = stack[-count:]
-            if len(items) < count:
-                raise Refused("damaged: a value is missing")
-            stack[-count:] = [tuple(items)]
-        elif name == "GLOBAL":
-            stack.append(_named(*value.split(" ", 1)))
-        elif name == "STACK_GLOBAL":
-            module, word = stack[-2:]
-            stack[-2:] = [_named(module, word)]
-        elif name == "REDUCE":
-            call, arguments = stack[-2:]
-            stack[-2:] = [_called(call, arguments)]
-        elif name == "BUILD":
-            begun, state = stack[-2:]
-            stack[-2:] = [_finished(begun, state)]
-            memo.update(dict.fromkeys(begun.keys, stack[-1]))
-        elif name == "STOP":
-            if len(stack) != 1 or marks:
+        if operation.name == "STOP":
+            if len(machine.stack) != 1 or machine.marks:
                 raise Refused("damaged: values are left over at its end")
-            return stack[0]
-        elif name not in ("PROTO", "FRAME"):
-            raise Refused(f"{name} at {place}: {CODE}")
-        if len(marks) > DEEP or len(stack) > WIDE:
+            return machine.stack[0]
+        if operation.name not in ACTS:
+            raise Refused(f"{operation.name} at {place}: {CODE}")
+        ACTS[operation.name](machine, value)
+        if len(machine.marks) > DEEP or len(machine.stack) > WIDE:
             raise Refused(f"nested beyond {DEEP} deep or {WIDE} wide")
     raise Refused("damaged: it has no end")
+
+
+def _pairs(items):
+    return dict(zip(map(_key, items[::2]), items[1::2], strict=True))
 
 
 def _of(kind, stack):
