@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from omac.datasets import split
+from omac.datasets.registry import DataSet
 from omac.paths import BUILD, ROOT, atomic
+from omac.schema import read_table
 
 OUT = Path(__file__).with_name("cells.csv")
 KEYS = ["map", "level", "algorithm", "variant"]
@@ -26,11 +27,11 @@ def took(name):
     if about.get("exception") or about.get("duration") is None:
         raise ValueError(f"build/{name}.ipynb did not run to its end: run its cell first")
     told = about["parameters"]
-    _, map_name, level, _ = split(told["dataset"])
-    rows = pd.read_csv(ROOT / told["out"])
+    wanted = DataSet.parse(told["dataset"])
+    rows = read_table(ROOT / told["out"])
     return {
-        "map": map_name,
-        "level": level,
+        "map": wanted.map,
+        "level": wanted.level,
         "algorithm": told["algorithm"],
         "variant": told.get("variant", "default"),
         "steps": int(rows["step"].max()),

@@ -25,8 +25,8 @@ import h5py
 import numpy as np
 
 from omac import paths
-from omac.checks import FIELDS
-from omac.episodes import Episodes
+from omac.data.episodes import Episodes
+from omac.data.validation import FIELDS
 from omac.paths import ROOT, atomic
 
 FLIPS = 400  # in each kind of file
@@ -160,11 +160,11 @@ def _torch_save(x, file):
 
 
 def _pull(folder, source, map_name):
-    from omac.sources import pull
+    from omac.study.prepare import pull
 
     os.environ["OMAC_MIRROR"], paths.BUILD = str(folder / "mirror"), folder / "build"
     with contextlib.redirect_stderr(io.StringIO()):
-        return pull(source, map_name, "good", None, None, folder / "raw")
+        return pull(source, map_name, "good", None, None, folder)
 
 
 def pulled(source, map_name):
@@ -264,7 +264,7 @@ def table(kinds, count=FLIPS):
     """A row per kind of file: how many flips ended in which way; as Markdown."""
     import pandas as pd
 
-    from omac.results import markdown
+    from omac.analysis.results import markdown
 
     rows = []
     for kind in kinds:

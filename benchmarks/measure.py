@@ -12,17 +12,22 @@ from unittest import mock
 
 import numpy as np
 import torch
-from reference import Reference
 from torch import profiler
 from torch.utils.flop_counter import FlopCounterMode
 
-from omac import algorithms, datasets, levels
+from omac import algorithms
+from omac.analysis.results import arrival
+from omac.behaviour import levels
 from omac.config import load_params, settings
+from omac.datasets import registry
 from omac.envs import make
 from omac.evaluation import SLOTS, battle_seeds, evaluate
 from omac.paths import ROOT
-from omac.results import SET, arrival
-from omac.training import Run
+from omac.schema import SET
+from omac.training.trainer import Trainer
+
+sys.path.append(str(ROOT / "examples"))
+import omac_single_file  # noqa: E402
 
 ROUNDS, STEPS = 7, 4  # rounds of a comparison, gradient steps in each
 TURNS = 4  # battles that each slot of the simulator fights one after another: in a cell it is four and five
@@ -60,7 +65,7 @@ def product(hyper, spec, seeds):
 
 def stepper(data, algorithm, hyper, seeds):
     """A function that makes STEPS gradient steps of all seeds."""
-    run = Run(data, algorithms.get(algorithm), hyper, seeds)
+    run = Trainer(data, algorithms.get(algorithm), hyper, seeds)
     at = iter(range(10**9))
 
     def work():
@@ -142,15 +147,23 @@ def layouts(data, hyper, seeds):
     ]
 
 
-def against_the_peer(data, hyper, seeds):
-    """(d) OMAC here against the plain reference, per seed: (rows, the ratio, its spread over rounds)."""
-    ours = stepper(data, "omac", hyper, seeds)
-    peer = Reference(data, hyper, seeds[0])
+def peer_stepper(path, hyper, seed):
+    """A function that makes STEPS gradient steps of examples/omac_single_file.py, of one seed, on the data set at `path`."""
+    torch.manual_seed(seed)
+    data = omac_single_file.read(path, hyper.gamma)
+    nets = omac_single_file.Networks(data, hyper)
+    adam = omac_single_file.optimiser(nets, hyper)
 
-    def theirs():
+    def work():
         for _ in range(STEPS):
-            peer.step()
+            omac_single_file.update(nets, adam, omac_single_file.draw(data, hyper.batch_size), hyper)
 
+    return work
+
+
+def against_the_peer(data, path, hyper, seeds):
+    """(d) OMAC here, on `data`, against the plain single file, on the same at `path`, per seed: (rows, the ratio, its spread over rounds)."""
+    ours, theirs = stepper(data, "omac", hyper, seeds), peer_stepper(path, hyper, seeds[0])
     t = in_turn([ours, theirs]) / STEPS
     t[:, 0] /= len(seeds)
     ratio = t[:, 1] / t[:, 0]
@@ -181,7 +194,7 @@ def battles(env, sizes, policy_states, net):
 def plain_cell(hyper, ratio, seeds, whole, fought):
     """(d) Seconds of one seed's cell as such code runs it: a process of its own, 32 battles at every evaluation, 320 at its end.
 
-    ratio: the reference's time of a gradient step over ours, per seed, taken in turn; whole: the phases of our cell of
+    ratio: the plain implementation's time of a gradient step over ours, per seed, taken in turn; whole: the phases of our cell of
     `seeds` seeds, whose training it multiplies and whose start-up, data and compiling it shares; fought: rows of `battles`, one
     policy at a time in the same simulator.
     """
@@ -204,9 +217,9 @@ def projection(params, profile, rounds=3):
     torch.set_num_threads(params["threads"])
     rows = []
     for map_name in params["grid"]["maps"]:
-        env, data = f"smax:{map_name}", datasets.load(f"smax-{map_name}-medium-100").select(range(FEW))
+        env, data = f"smax:{map_name}", registry.load(f"smax-{map_name}-medium-100").select(range(FEW))
         hyper, seeds = settings(params, profile, map_name, "medium")
-        net, states, _ = levels.load("smax", map_name, "good")
+        net, states, _ = levels.load_level("smax", map_name, "good")
         warm(env, SLOTS)
         fought = battle_seeds(9, SLOTS, shape=(len(seeds), TURNS * SLOTS // len(seeds)))
         row = {
@@ -323,12 +336,14 @@ def phases(dataset, algorithm, profile, steps):
 import time
 t = [time.perf_counter()]
 import torch
-from omac import datasets, study, training  # study as a cell does
+from omac.datasets import registry
+from omac.study import cell  # as a cell does
+from omac.training import trainer
 from omac.config import load_params, settings
 from omac.evaluation import battle_seeds, evaluate
 import omac.envs.smax
 t.append(time.perf_counter())
-data, held = datasets.load("{dataset}"), datasets.load(datasets.held_of("{dataset}"))
+data, held = registry.load("{dataset}"), registry.load(registry.DataSet.parse("{dataset}").held.name)
 t.append(time.perf_counter())
 p = load_params()
 torch.set_num_threads(p["threads"])

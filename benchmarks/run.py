@@ -10,10 +10,12 @@ import measure
 import pandas as pd
 import torch
 
-from omac import datasets, levels
+from omac.analysis.results import markdown
+from omac.behaviour import levels
 from omac.config import load_params, settings
+from omac.datasets import registry
 from omac.paths import ROOT, atomic
-from omac.results import markdown
+from omac.schema import read_table
 
 DATASET = "smax-6h_vs_8z-medium-100"
 RESULTS = ROOT / "data" / "results.csv"
@@ -35,16 +37,16 @@ def report(profile, cell_steps):
     """All sections, as Markdown text."""
     params = load_params()
     torch.set_num_threads(params["threads"])
-    data = datasets.load(DATASET)
+    data = registry.load(DATASET)
     hyper, seeds = settings(params, profile, data.spec.map, data.about["level"])
     announce("a gradient step of each algorithm")
     steps = measure.gradient_steps(data, hyper, seeds)
     goes = measure.where_it_goes(data, hyper, seeds)
     announce("the plain implementation; seeds and threads")
-    peer, ratio, spread = measure.against_the_peer(data, hyper, seeds)
+    peer, ratio, spread = measure.against_the_peer(data, registry.DataSet.parse(DATASET).path(), hyper, seeds)
     laid_out = measure.layouts(data, hyper, seeds)
     announce("battles")
-    net, states, _ = levels.load("smax", data.spec.map, "good")
+    net, states, _ = levels.load_level("smax", data.spec.map, "good")
     sizes = (hyper.eval_episodes, hyper.final_episodes)
     battles = measure.battles(f"smax:{data.spec.map}", sizes, states[-1:], net)
     announce("a cell")
@@ -56,7 +58,7 @@ def report(profile, cell_steps):
     once = sum(parts[phase]["seconds"] for phase in ("start-up (imports)", "data", "compiling"))
     snapshot = parts[measure.SNAPSHOTS]["seconds"] * hyper.eval_every / hyper.steps
     speed = measure.side_by_side(params, profile)
-    plan, needed = measure.planned(params, profile), measure.arrived(pd.read_csv(RESULTS), profile)
+    plan, needed = measure.planned(params, profile), measure.arrived(read_table(RESULTS), profile)
     grid = measure.cell_seconds(speed, params, profile, plan, once, snapshot)
     cells = measure.whole(grid, params["grid"])
     most = max(grid, key=lambda row: row["evaluation"] / row["omac"])

@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from omac.data.episodes import Episodes
 from omac.envs import Step, View, make
-from omac.episodes import Episodes
-from omac.policy import MASKED
+from omac.nn.policy import MASKED
 from omac.progress import bar
 
 SLOTS = 320  # battles side by side: measured to be near the best rate of the simulator
 
 
-class Frame(NamedTuple):
+class StepRecord(NamedTuple):
     """One lock-step of E battles: what was seen, done and returned; `live` bool [E], `turn` and `t` int [E]."""
 
     view: View
@@ -38,7 +38,7 @@ def play(battle, act, seeds, progress=None):
         while live.any():
             action = act(view.obs, view.avail, seeds[np.arange(E), turn], t)
             after = battle.step(action)
-            yield Frame(view, action, after, live.copy(), turn.copy(), t.copy())
+            yield StepRecord(view, action, after, live.copy(), turn.copy(), t.copy())
             over = live & (after.terminated | after.truncated)
             again = over & (turn + 1 < R)
             turn, t = turn + again, np.where(again, 0, t + (live & ~over))
@@ -47,7 +47,7 @@ def play(battle, act, seeds, progress=None):
             shown_bar.update(int(over.sum()))
 
 
-class Stack:
+class BatchedPolicy:
     """Acts for P policies at once; the E slots of a battle are dealt out evenly, in order: the first E/P fight for policy 0.
 
     logits: function [P,B,n,O] -> [P,B,n,A]. sample: draw actions from the softmax (each battle from its own
@@ -167,7 +167,7 @@ def evaluate(env, net, states, seeds, sample=False, progress=None):
     seeds = seeds.reshape(policies * slots, battles // slots)
     total, length, win = np.zeros(seeds.shape), np.zeros(seeds.shape, int), np.zeros(seeds.shape, bool)
     with closing(make(env, policies * slots)) as battle:
-        act = Stack.of(net, states, battle.spec.horizon, sample)
+        act = BatchedPolicy.of(net, states, battle.spec.horizon, sample)
         for f in play(battle, act, seeds, progress):
             at = np.flatnonzero(f.live), f.turn[f.live]
             total[at] += f.after.reward[f.live]
@@ -180,7 +180,7 @@ def evaluate(env, net, states, seeds, sample=False, progress=None):
 def _most(env):
     """How many battles to fight side by side."""
     if env.startswith("smac"):
-        from omac.envs.smac import most_battles
+        from omac.envs.smac.env import most_battles
 
         return most_battles()
     return SLOTS

@@ -22,8 +22,10 @@ ROOT = find_root()
 RAW = ROOT / "data" / "raw"
 EPISODES = ROOT / "data" / "episodes"
 BEHAVIOUR = ROOT / "data" / "behaviour"
-FIGURES = ROOT / "figures"
 BUILD = ROOT / "build"
+FIGURES = ROOT / os.environ.get(
+    "OMAC_FIGURES", "build/figures"
+)  # the pipeline alone sets it to figures/, which is in git
 
 
 def shown(path):

@@ -9,7 +9,7 @@ import torch
 
 from omac.config import Hyper
 from omac.envs import make
-from omac.evaluation import Stack, battle_seeds, rollout
+from omac.evaluation import BatchedPolicy, battle_seeds, rollout
 
 torch.set_num_threads(1)
 ABOUT = {"policies": ["random"], "level": "random", "source": "toy", "seed": 0, "versions": {}, "reward_scale": 20}
@@ -19,7 +19,7 @@ ABOUT = {"policies": ["random"], "level": "random", "source": "toy", "seed": 0, 
 def toy():
     """300 battles of the uniform random policy on toy:line."""
     battle = make("toy:line", 50)
-    act = Stack(lambda x: torch.zeros(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
+    act = BatchedPolicy(lambda x: torch.zeros(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
     return rollout(battle, act, battle_seeds(7, shape=(50, 6)), ABOUT)
 
 

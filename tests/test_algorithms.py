@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from omac import losses
 from omac.algorithms import REGISTRY, bcq, common, cql, icq, omac, omar
 from omac.config import Hyper
 from omac.envs import Spec, make
-from omac.evaluation import Stack, battle_seeds, evaluate, rollout
-from omac.igm import single_deviations
-from omac.networks import generators
-from omac.policy import MASKED, log_probs, take
-from omac.replay import Batch, Replay
-from omac.training import train
+from omac.evaluation import BatchedPolicy, battle_seeds, evaluate, rollout
+from omac.nn import losses
+from omac.nn.igm import single_deviations
+from omac.nn.networks import generators
+from omac.nn.policy import MASKED, log_probs, take
+from omac.training.replay import Batch, Replay
+from omac.training.trainer import train
 
 LEARNERS = {name: module for name, module in REGISTRY.items() if hasattr(module, "target")}
 
@@ -59,10 +59,11 @@ def tilted(logits, seeds=3):
     """200 battles on the toy of one policy that prefers actions by `logits` (stay, left, right)."""
     about = {"policies": ["p"], "level": "x", "source": "toy", "seed": 0, "versions": {}, "reward_scale": 20}
     battle = make("toy:line", 50)
-    act = Stack(lambda x: torch.tensor(logits).expand(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
+    act = BatchedPolicy(lambda x: torch.tensor(logits).expand(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
     return rollout(battle, act, battle_seeds(seeds, shape=(50, 4)), about)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [*REGISTRY, "omar cem"])
 def test_every_algorithm_beats_the_random_policy_that_made_its_data(algorithm, toy):
     """BC, which can only copy, gets battles that lean to the right; the others learn from uniformly random ones."""
@@ -256,6 +257,7 @@ def plain(nets):
             layer.bias.data.fill_(bias)
 
 
+@pytest.mark.slow
 def test_cql_lowers_the_values_of_actions_that_the_data_never_take():
     """Battles without a step to the left, alpha 0 against the default: how far Q_i(left) lies above the Q_i of the data."""
     data, above = tilted([0.0, -1e9, 0.0]), {}
@@ -332,7 +334,7 @@ def test_bcq_compares_with_the_likeliest_available_action_and_its_stack_passes_t
     for net, values in ((nets.q, [0.0, 1.0, 2.0]), (nets.g, log_g)):
         net.rest.layers[-1].weight.data.zero_()
         net.rest.layers[-1].bias.data.copy_(torch.as_tensor(values))
-    act = Stack.of(bcq.logits(nets), [bcq.logits(nets).state_dict()], 10)
+    act = BatchedPolicy.of(bcq.logits(nets), [bcq.logits(nets).state_dict()], 10)
     got = act(torch.zeros(2, 2, 5).numpy(), torch.stack([every, no_first]).expand(2, 2, 3).numpy(), None, None)
     assert got.tolist() == [[1, 2], [1, 2]]
 
@@ -504,6 +506,7 @@ def test_igm_by_single_deviations_misses_what_needs_two_agents():
     assert single_deviations(q, avail, lambda a: pay[a[..., 0], a[..., 1]])["igm_violation"].item() == 0
 
 
+@pytest.mark.slow
 def test_igm_is_in_the_rows_of_the_last_snapshot_alone(toy, small):
     for schedule in ("joint", "sequential"):
         log = train(toy, "omac", replace(small, schedule=schedule), [0, 1], progress=False).log

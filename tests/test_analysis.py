@@ -5,14 +5,20 @@ import pandas as pd
 import pytest
 import torch
 
-from omac import algorithms, study_figures, weights
-from omac.__main__ import main
+from omac import algorithms
+from omac.analysis import credit_weights
+from omac.analysis.divergence import GROWTH, LARGEST, stability, why
+from omac.analysis.select import prepare
+from omac.cli import main
 from omac.config import load_params
-from omac.networks import generators
+from omac.nn.networks import generators
 from omac.paths import ROOT
-from omac.replay import Replay
-from omac.stability import GROWTH, LARGEST, stability, why
-from omac.study_figures import Panel, absent, arrivals, curves, losses, prepare
+from omac.plots import credit, style
+from omac.plots import curves as study_figures
+from omac.plots.curves import Panel, absent, arrivals, curves, losses
+from omac.schema import read_table, write_csv
+from omac.study import sample_weights
+from omac.training.replay import Replay
 
 
 def cell(algorithm="omac", variant="default", level="medium", seeds=2, **columns):
@@ -61,7 +67,7 @@ def test_the_table_counts_the_seeds_that_diverged_and_finds_the_largest_numbers(
 
 
 def test_the_rule_finds_the_committed_run_whose_values_ran_away_and_leaves_cloning_alone():
-    rows = pd.concat([pd.read_csv(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
+    rows = pd.concat([read_table(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
     verdict = stability(rows).set_index("algorithm")["diverged?"]
     assert "q_tot" in verdict["OMAC"] and verdict["BC"] == "no"
 
@@ -74,7 +80,7 @@ def nets(toy, small):
 def test_the_mean_of_w_q_over_an_agents_own_action_in_plain_loops(nets, toy, small):
     """Eq. 3 by hand, in NumPy, action by action, the other agent's action as in the data."""
     batch = Replay(toy, small).at(torch.arange(0, 60).expand(2, -1))
-    w_v, found = weights.credit(nets, batch)
+    w_v, found = sample_weights.credit(nets, batch)
     p = {name: x.double().detach().numpy() for name, x in nets.mix.named_parameters()}
     logits = nets.pi(batch.o).detach().numpy()
 
@@ -99,15 +105,15 @@ def test_the_mean_of_w_q_over_an_agents_own_action_in_plain_loops(nets, toy, sma
 
 
 def test_pairs_are_the_same_every_time_of_agents_with_a_choice_and_one_of_each_transition(nets, toy, small):
-    table = weights.pairs(nets, toy, small, [0, 1], 50)
-    pd.testing.assert_frame_equal(table, weights.pairs(nets, toy, small, [0, 1], 50))
+    table = sample_weights.pairs(nets, toy, small, [0, 1], 50)
+    pd.testing.assert_frame_equal(table, sample_weights.pairs(nets, toy, small, [0, 1], 50))
     first, second = (group.reset_index(drop=True) for _, group in table.groupby("seed"))
     assert len(first) == 50 and (first["agent"] == second["agent"]).all() and set(first["agent"]) == {0, 1}
     alive = toy.avail[toy.rows()[1]].sum(-1) > 1
     some = np.flatnonzero(alive.any(1))
     t = some[np.linspace(0, len(some) - 1, 50).astype(int)]
     assert alive[t, first["agent"]].all() and not alive[t].all()
-    w_v, found = weights.credit(nets, Replay(toy, small).at(torch.from_numpy(t).expand(2, -1)))
+    w_v, found = sample_weights.credit(nets, Replay(toy, small).at(torch.from_numpy(t).expand(2, -1)))
     for name, x in {"w_v": w_v, **found}.items():
         assert np.array_equal(second[name], x[1, np.arange(50), second["agent"]].detach())
 
@@ -117,7 +123,7 @@ def test_tied_weights_correlate_perfectly_and_scales_of_seeds_do_not_count():
     w = rng.random(40)
     table = pd.DataFrame({"variant": "default", "agent": np.tile([0, 1], 40), "seed": np.repeat([0, 1], 40)})
     table = table.assign(w_v=np.tile(w, 2), data=np.concatenate([w, 5 * w]), uniform=np.tile(1 - w, 2))
-    found = weights.correlations(table).set_index(["a_i", "seed"])
+    found = credit_weights.correlations(table).set_index(["a_i", "seed"])
     assert set(found.index.get_level_values("a_i")) == {"data", "uniform"}  # those that are there
     for seed in ("0", "1", "scaled"):
         assert found.loc[("data", seed), ["pearson", "spearman", "agent"]].tolist() == pytest.approx(
@@ -128,29 +134,32 @@ def test_tied_weights_correlate_perfectly_and_scales_of_seeds_do_not_count():
         )
     assert found.loc[("data", "pooled"), "pearson"] < 0.9
     agents = table.assign(data=table["agent"] + rng.random(80), w_v=table["agent"] + rng.random(80))
-    found = weights.correlations(agents).set_index(["a_i", "seed"]).loc[("data", "pooled")]
+    found = credit_weights.correlations(agents).set_index(["a_i", "seed"]).loc[("data", "pooled")]
     assert found["pearson"] > 0.6 and abs(found["agent"]) < 0.4  # agents that differ in both are not coupling
 
 
+@pytest.mark.slow
 def test_weights_of_a_cell_are_sampled_from_its_checkpoint_or_trained_again_and_written_alike(
     toy, tmp_path, monkeypatch, capsys
 ):
     params = {**load_params(), "profile": "tiny"}
     params["profiles"]["tiny"] = {"hidden": 8, "cca_hidden": 8, "steps": 20, "eval_every": 20, "seeds": [0, 1]}
-    monkeypatch.setattr(weights, "BUILD", tmp_path)
-    monkeypatch.setattr(weights, "load", lambda *_: toy)
+    monkeypatch.setattr(sample_weights, "BUILD", tmp_path)
+    monkeypatch.setattr(sample_weights, "load", lambda *_: toy)
     monkeypatch.setattr("omac.config.load_params", lambda: params)
-    first = weights.sample("smax-6h_vs_8z-medium-100", "tiny", params)
+    first = sample_weights.sample("smax-6h_vs_8z-medium-100", "tiny", params)
     kept = sorted((tmp_path / "checkpoints").iterdir())
     assert [f.name for f in kept] == [f"smax-6h_vs_8z-medium-100-omac-{v}-tiny.pt" for v in ("default", "wo_cca")]
     before = [f.stat().st_mtime_ns for f in kept]
-    monkeypatch.setattr(weights, "path", lambda dataset: tmp_path / f"{dataset}.csv")
+    monkeypatch.setattr(credit_weights, "path_of", lambda dataset: tmp_path / f"{dataset}.csv")
     assert main(["weights", "smax-6h_vs_8z-medium-100"]) == 0
     assert [f.stat().st_mtime_ns for f in kept] == before  # not trained again
     assert "1200 pairs of each variant" in capsys.readouterr().out
     kept[0].unlink()
-    again = weights.write(weights.sample("smax-6h_vs_8z-medium-100", "tiny", params), tmp_path / "again.csv")
-    written = weights.write(first, tmp_path / "first.csv")
+    again = write_csv(
+        sample_weights.sample("smax-6h_vs_8z-medium-100", "tiny", params), tmp_path / "again.csv", digits=4
+    )
+    written = write_csv(first, tmp_path / "first.csv", digits=4)
     assert written.read_bytes() == again.read_bytes() == (tmp_path / "smax-6h_vs_8z-medium-100.csv").read_bytes()
     assert not first["data"].equals(first["greedy"]) and first.groupby("variant")["w_v"].mean().nunique() == 2
 
@@ -199,17 +208,17 @@ def test_the_density_plot_has_a_panel_for_each_variant_and_distribution_and_give
     w = rng.random(60) + 0.5
     table = pd.DataFrame({"variant": np.repeat(["default", "wo_cca"], 60), "seed": np.tile([0, 1], 60)})
     table = table.assign(w_v=np.tile(w, 2), data=np.concatenate([2 * w, rng.random(60)]), greedy=np.tile(-w + 2, 2))
-    figure = study_figures.weights(table, "title")
+    figure = credit.weights(table, "title")
     titles = [ax.get_title() for ax in figure.axes]
     assert len(titles) == 4 and titles[0] == "OMAC: r = 1.00 ± 0.00" and titles[3] == "w/o CCA: r = -1.00 ± 0.00"
 
 
 def test_a_figure_is_written_twice_with_the_same_bytes_and_without_a_date(tmp_path, monkeypatch):
-    monkeypatch.setattr(study_figures, "FIGURES", tmp_path)
+    monkeypatch.setattr(style, "FIGURES", tmp_path)
     written = []
     for name in ("a", "b"):
         figure = curves(study(), PANELS, 2, "title")
-        png = study_figures.save(figure, name)
+        png = style.save_figure(figure, name)
         for x in (x for ax in figure.axes for x in ax.get_position().bounds):
             assert round(x, 6) == pytest.approx(x, abs=1e-12)  # the solver's last digits differ between processes
         written.append((png.read_bytes(), png.with_suffix(".svg").read_bytes()))

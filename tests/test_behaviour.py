@@ -7,8 +7,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from omac import behaviour, levels, sources
-from omac.behaviour import Mappo, advantages, train
+from omac import schema
+from omac.behaviour import levels, mappo
+from omac.behaviour.mappo import Mappo, advantages, train_mappo
+from omac.study import prepare
+
+pytestmark = pytest.mark.slow
 
 QUICK = Mappo(battle_steps=6_000, slots=16, turns=2, hidden=16)
 
@@ -27,14 +31,16 @@ def test_generalised_advantages_equal_a_literal_loop_with_ends_and_limits(toy):
 
 
 def test_mappo_learns_the_toy_and_keeps_snapshots_along_the_way(tmp_path):
-    point = train("toy:line", 0, Mappo(battle_steps=40_000, slots=16, turns=4, hidden=32), tmp_path, progress=False)
+    point = train_mappo(
+        "toy:line", 0, Mappo(battle_steps=40_000, slots=16, turns=4, hidden=32), tmp_path, progress=False
+    )
     returns = [k["return"] for k in point["kept"]]
     assert returns[0] < 7 and returns[-1] > 15 and returns == sorted(returns) and len(returns) > 4
 
 
 def test_a_killed_training_resumes_and_ends_with_the_same_policy(tmp_path, monkeypatch):
-    whole = train("toy:line", 0, QUICK, tmp_path / "a", progress=False)
-    update, calls = behaviour._update, []
+    whole = train_mappo("toy:line", 0, QUICK, tmp_path / "a", progress=False)
+    update, calls = mappo._update, []
 
     def dying(*args):
         calls.append(1)
@@ -42,10 +48,10 @@ def test_a_killed_training_resumes_and_ends_with_the_same_policy(tmp_path, monke
             raise KeyboardInterrupt
         return update(*args)
 
-    monkeypatch.setattr(behaviour, "_update", dying)
+    monkeypatch.setattr(mappo, "_update", dying)
     with pytest.raises(KeyboardInterrupt):
-        train("toy:line", 0, QUICK, tmp_path / "b", progress=False)
-    resumed = train("toy:line", 0, QUICK, tmp_path / "b", progress=False)
+        train_mappo("toy:line", 0, QUICK, tmp_path / "b", progress=False)
+    resumed = train_mappo("toy:line", 0, QUICK, tmp_path / "b", progress=False)
     assert len(calls) > 14 and len(calls) == whole["update"] + 3  # from the checkpoint of update 10, not from the start
     assert (
         all(torch.equal(x, resumed["actor"][k]) for k, x in whole["actor"].items())
@@ -54,22 +60,22 @@ def test_a_killed_training_resumes_and_ends_with_the_same_policy(tmp_path, monke
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
-    train("toy:line", 0, QUICK, tmp_path, progress=False)
+    train_mappo("toy:line", 0, QUICK, tmp_path, progress=False)
     with pytest.raises(ValueError, match="delete it to begin anew"):
-        train("toy:line", 0, Mappo(battle_steps=7_000), tmp_path, progress=False)
+        train_mappo("toy:line", 0, Mappo(battle_steps=7_000), tmp_path, progress=False)
 
 
 def test_a_checkpoint_of_other_code_or_a_damaged_one_is_refused(tmp_path, monkeypatch):
-    train("toy:line", 0, QUICK, tmp_path, progress=False)
-    monkeypatch.setattr(behaviour.code, "text", lambda names: "other")
+    train_mappo("toy:line", 0, QUICK, tmp_path, progress=False)
+    monkeypatch.setattr(mappo.source_hash, "module_source", lambda names: "other")
     with pytest.raises(ValueError, match="trained by other code"):
-        train("toy:line", 0, QUICK, tmp_path, progress=False)
+        train_mappo("toy:line", 0, QUICK, tmp_path, progress=False)
     (tmp_path / "toy-line-0.pt").write_bytes(b"broken")
     with pytest.raises(ValueError, match="cannot be read"):
-        train("toy:line", 0, QUICK, tmp_path, progress=False)
+        train_mappo("toy:line", 0, QUICK, tmp_path, progress=False)
     (tmp_path / "smax-6h_vs_8z.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="cannot be read"):
-        levels.load("smax", "6h_vs_8z", "good", tmp_path)
+        levels.load_level("smax", "6h_vs_8z", "good", tmp_path)
 
 
 def test_levels_need_something_learned():
@@ -90,38 +96,38 @@ def test_levels_are_thirds_of_the_way_from_the_first_mean_return_to_the_best():
 
 
 def test_a_level_with_too_few_snapshots_or_seeds_is_refused(tmp_path):
-    point = train("toy:line", 0, QUICK, tmp_path, progress=False)
+    point = train_mappo("toy:line", 0, QUICK, tmp_path, progress=False)
     with pytest.raises(ValueError, match="at least 6 of 2 seeds are needed"):
-        levels.save("toy:line", [point], tmp_path)
+        levels.save_levels("toy:line", [point], tmp_path)
 
 
 def test_the_committed_levels_of_6h_vs_8z_keep_the_rule():
-    with safe_open(levels.path_of("smax", "6h_vs_8z"), "pt") as f:
+    with safe_open(levels.snapshot_path("smax", "6h_vs_8z"), "pt") as f:
         rows = json.loads(f.metadata()["snapshots"])
         assert all(f.get_tensor(k).shape[0] == len(rows) for k in f.keys())  # noqa: SIM118
     returns = [r["return"] for r in rows]
     first = min(range(len(rows)), key=lambda i: (rows[i]["steps"], rows[i]["seed"]))
     assert [r["level"] for r in rows] == levels.cut(returns, first)
-    for level in levels.LEVELS:
+    for level in schema.LEVELS:
         members = [r for r in rows if r["level"] == level]
         assert len(members) >= 6 and len({r["seed"] for r in members}) >= 2
 
 
 def test_unknown_maps_levels_and_sources_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="python -m omac behaviour 5m_vs_6m"):
-        levels.load("smax", "5m_vs_6m", "good", tmp_path)
-    with pytest.raises(ValueError, match="unknown level 'excellent'; there are poor, medium, good"):
-        levels.load("smax", "6h_vs_8z", "excellent")
+        levels.load_level("smax", "5m_vs_6m", "good", tmp_path)
+    with pytest.raises(ValueError, match="unknown level 'excellent'; there are good, medium, poor"):
+        levels.load_level("smax", "6h_vs_8z", "excellent")
     with pytest.raises(ValueError, match="unknown source 'madd'"):
-        sources.pull("madd", "6h_vs_8z", "good", 1, 0, tmp_path)
+        prepare.pull("madd", "6h_vs_8z", "good", 1, 0, tmp_path)
 
 
 def test_a_pull_repeats_to_the_byte_with_equal_shares_of_every_snapshot(tmp_path):
-    from omac.episodes import Episodes
+    from omac.data.episodes import Episodes
 
-    path, digest = sources.pull("smax", "6h_vs_8z", "good", 30, 0, tmp_path / "a")
-    assert sources.pull("smax", "6h_vs_8z", "good", 30, 0, tmp_path / "b")[1] == digest
-    assert sources.pull("smax", "6h_vs_8z", "good", 30, 1, tmp_path / "c")[1] != digest
+    path, digest = prepare.pull("smax", "6h_vs_8z", "good", 30, 0, tmp_path / "a")
+    assert prepare.pull("smax", "6h_vs_8z", "good", 30, 0, tmp_path / "b")[1] == digest
+    assert prepare.pull("smax", "6h_vs_8z", "good", 30, 1, tmp_path / "c")[1] != digest
     data = Episodes.load(path)
     share = np.bincount(data.policy, minlength=len(data.about["policies"]))
     assert len(data) == 30 and share.max() - share.min() <= 1 and share.min() >= 1

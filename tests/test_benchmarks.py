@@ -9,6 +9,7 @@ import pytest
 from omac.algorithms import REGISTRY
 from omac.config import load_params, settings
 from omac.paths import ROOT
+from omac.schema import read_table, write_csv
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import cells  # noqa: E402
@@ -65,11 +66,11 @@ def test_steps_are_params_yamls_or_those_at_which_omacs_values_arrived(params):
 
 
 def test_params_yamls_steps_are_a_thousand_past_the_arrival_of_omacs_values_and_4000_at_least():
-    params, rows = load_params(), pd.read_csv(ROOT / "data" / "results.csv")
+    params, rows = load_params(), read_table(ROOT / "data" / "results.csv")
     plan, needed = measure.planned(params, "laptop"), measure.arrived(rows, "laptop")
     assert set(needed) == set(plan)
     more = {d: plan[d] - max(4000, needed[d] + 1000) for d in plan}
-    assert {d: x for d, x in more.items() if x} == {("6h_vs_8z", "poor"): 3000}  # the README says so
+    assert {d: x for d, x in more.items() if x} == {("6h_vs_8z", "poor"): 3000}  # docs/steps.md says so
 
 
 def test_whole_cells_are_held_against_their_projection_at_the_same_steps_alone(params):
@@ -102,10 +103,20 @@ def test_the_plain_cell_shares_what_no_layout_changes_and_fights_one_policy_at_a
     assert measure.plain_cell(hyper, 2.0, 5, rows, fought) == (5 + 1 + 2) + 2 * 100 / 5 + (2 * 2 + 8)
 
 
+@pytest.mark.slow
+def test_the_peer_is_the_single_file_on_the_same_data(toy, small, tmp_path, monkeypatch):
+    toy.save(tmp_path / "toy.h5")
+    updates, update = [], measure.omac_single_file.update
+    monkeypatch.setattr(measure.omac_single_file, "update", lambda *a: updates.append(a) or update(*a))
+    rows, ratio, (low, high) = measure.against_the_peer(toy, tmp_path / "toy.h5", small, [0, 1])
+    assert len(updates) == (1 + measure.ROUNDS) * measure.STEPS  # one round warms up
+    assert len(rows) == 2 and low <= ratio <= high
+
+
 def test_a_cells_time_is_papermills_and_an_unfinished_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "BUILD", tmp_path)
     monkeypatch.setattr(cells, "ROOT", tmp_path)
-    pd.DataFrame({"step": [10, None, 20]}).to_csv(tmp_path / "rows.csv")
+    write_csv(pd.DataFrame({"step": [10, None, 20]}), tmp_path / "rows.csv")
     told = {"dataset": "smax-corridor-good-100", "algorithm": "bc", "out": "rows.csv"}
     for name, duration in (("a", 61.6), ("b", None)):
         about = {"papermill": {"parameters": told, "duration": duration, "exception": None}}

@@ -1,11 +1,11 @@
 """Data cards: every number on them against a literal count, and what they say of states."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from omac import cards
-from omac.coverage import coverage, project
+from omac.datasets import cards
+from omac.datasets.coverage import coverage, project
+from omac.schema import read_table
 
 
 def test_a_cards_facts_equal_literal_counts(toy):
@@ -46,22 +46,23 @@ def test_the_projection_leaves_out_constant_features_and_refuses_nothing_else():
         project({"a": np.ones((50, 3), np.float32)})
 
 
+@pytest.mark.slow
 def test_the_cards_of_a_map_are_written_whole_and_the_same_twice(toy, tmp_path):
     paths = []
     for i, level in enumerate(("good", "medium")):
         part = toy.select(np.arange(150) + 150 * i, level=level, source="toy", sample_of=300)
         paths.append(tmp_path / f"toy-line-{level}-100.h5")
         part.save(paths[-1])
-    made = cards.write(paths, tmp_path / "a", tmp_path)
+    made = cards.write_cards(cards.read_levels(paths), tmp_path / "a")
     assert [p.name for p in made] == [
         f"toy-line{x}.csv" for x in ("-coverage", "-episodes", "-policies", "-states", "")
     ]
-    episodes = pd.read_csv(tmp_path / "a" / "toy-line-episodes.csv")
+    episodes = read_table(tmp_path / "a" / "toy-line-episodes.csv")
     assert len(episodes) == 300 and episodes.groupby("level").size().to_dict() == {"good": 150, "medium": 150}
     np.testing.assert_allclose(episodes["return"], toy.returns, rtol=1e-3)
     assert (episodes["outcome"] == "won").sum() == toy.win.sum()
     for a in made:
-        b = [p for p in cards.write(paths, tmp_path / "b", tmp_path) if p.name == a.name][0]
+        b = [p for p in cards.write_cards(cards.read_levels(paths), tmp_path / "b") if p.name == a.name][0]
         assert a.read_bytes() == b.read_bytes()
     with pytest.raises(ValueError, match="each level once"):
-        cards.write([paths[0], paths[0]], tmp_path / "c", tmp_path)
+        cards.read_levels([paths[0], paths[0]])

@@ -17,13 +17,18 @@ import yaml
 from dvc.repo import Repo
 
 import omac
-from omac import conduct, datasets, pipeline, results, sources, study
 from omac.config import load_params
+from omac.datasets import registry
+from omac.paths import ROOT
 from omac.progress import bar
+from omac.study import cell as study
+from omac.study import grid as study_grid
+from omac.study import pipeline, runner
 
+ROWS = "data/results"
 FAKE = """
 import sys, time, pathlib
-name = sys.argv[-1].removesuffix(".csv")
+name = pathlib.Path(sys.argv[-1]).stem
 if pathlib.Path(f"{name}.breaks").exists():
     raise ValueError(f"{name} is broken")
 while pathlib.Path("wait").exists():
@@ -36,34 +41,47 @@ pathlib.Path(sys.argv[-1]).write_text(name)
 def checkout(folder, command, names, deps=()):
     """A DVC project in `folder` with a cell for each of `names`, and one stage that is none."""
     Repo.init(str(folder), no_scm=True).close()
-    cell = {"cmd": command, "deps": list(deps), "outs": [{"${item}.csv": {"cache": False}}]}
-    code = {"cmd": f"echo {pipeline.TEMPLATE} > code", "outs": ["code"]}
-    stages = {"code": code, "train": {"foreach": names, "do": cell}}
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    params = {**load_params(), "profile": "tiny"}
+    params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16}
+    if not (folder / "params.yaml").exists():
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    about = {"dataset": "toy-line-random-100", "held": "toy-line-random-held", "variant": "default"}
+    (folder / "cells.yaml").write_text(
+        yaml.safe_dump({"cells": {n: {**about, "algorithm": n} for n in names}}, sort_keys=False)
+    )
+    cell = {"cmd": command, "deps": list(deps), "outs": [{f"{ROWS}/${{key}}.csv": {"cache": False}}]}
+    stages = {"code": {"cmd": "echo code > code", "outs": ["code"]}, "cell": {"foreach": "${cells}", "do": cell}}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"vars": ["cells.yaml"], "stages": stages}))
+    (folder / "data" / "results").mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
     """A project of three cells that only write their names."""
-    checkout(tmp_path, f"python cell.py {pipeline.TEMPLATE} -p out ${{item}}.csv", ["a", "b", "c"])
+    checkout(tmp_path, "python cell.py data/results/${key}.csv", ["a", "b", "c"])
     (tmp_path / "cell.py").write_text(FAKE)
-    for module in (conduct, pipeline):
+    for module in (runner, pipeline):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(conduct, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(pipeline, "BUILD", tmp_path / "build")
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_named_and_stops_no_other_and_the_next_run_does_only_what_is_left(fake, capsys):
     (fake / "b.breaks").touch()
-    assert conduct.run(jobs=2) == 1
+    assert runner.run(jobs=2) == 1
     said = capsys.readouterr().out
     assert "cells: 3, up to date: 0, to run: 3" in said and "3 of 3; 0 left" in said
-    assert "failed: train@b: ValueError: b is broken" in said and "train@b.log" in said and "failed: 1 of 3" in said
-    assert "Traceback" in (fake / "build" / "logs" / "train@b.log").read_text()
-    assert (fake / "a.csv").read_text() == "a" and (fake / "c.csv").read_text() == "c" and not (fake / "b.csv").exists()
+    assert "failed: cell@b: ValueError: b is broken" in said and "cell@b.log" in said and "failed: 1 of 3" in said
+    assert "Traceback" in (fake / "build" / "logs" / "cell@b.log").read_text()
+    assert (
+        (fake / ROWS / "a.csv").read_text() == "a"
+        and (fake / ROWS / "c.csv").read_text() == "c"
+        and not (fake / ROWS / "b.csv").exists()
+    )
     (fake / "b.breaks").unlink()
     (fake / "a.breaks").touch()  # would fail, were it run again
-    assert conduct.run() == 0 and (fake / "b.csv").read_text() == "b"
+    assert runner.run() == 0 and (fake / ROWS / "b.csv").read_text() == "b"
     assert "cells: 3, up to date: 2, to run: 1" in capsys.readouterr().out
     assert list(pipeline.left(pipeline.cells())) == []
 
@@ -76,6 +94,7 @@ def runs(process):
         return False
 
 
+@pytest.mark.slow
 def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, capsys):
     (fake / "wait").touch()
     under_way = []
@@ -87,14 +106,14 @@ def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, cap
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=ask, daemon=True).start()
-    assert conduct.run(["train@a"], jobs=1) == 130
+    assert runner.run(["cell@a"], jobs=1) == 130
     assert "interrupted: the same command goes on" in capsys.readouterr().out
-    assert len(under_way) >= 2 and not any(runs(p) for p in under_way) and not (fake / "a.csv").exists()
+    assert len(under_way) >= 2 and not any(runs(p) for p in under_way) and not (fake / ROWS / "a.csv").exists()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_theirs(monkeypatch, capsys):
-    monkeypatch.setattr(conduct, "PAUSE", 0)
+    monkeypatch.setattr(runner, "PAUSE", 0)
     under_way, most = set(), []
 
     def start(item, cell):
@@ -111,7 +130,7 @@ def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_t
         return poll
 
     progress = bar(None, 6, "cell", 1)
-    assert conduct.conduct(dict.fromkeys("abcde"), start, 2, lambda: 2, progress) == {"b": "broke"}
+    assert runner.conduct(dict.fromkeys("abcde"), start, 2, lambda: 2, progress) == {"b": "broke"}
     said = capsys.readouterr().out.splitlines()
     assert max(most) == 2 and len(most) == len(said) == 5
     assert said[0] == "done    a  10 min  (1 of 5; 4 left, about 20 min)" and said[1].startswith("FAILED  b  10 min")
@@ -120,23 +139,23 @@ def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_t
 
 def test_the_cells_of_the_pipeline_are_the_ones_that_the_tables_are_made_of():
     known = pipeline.cells()
-    assert sorted(Path(cell["out"]).name for cell in known.values()) == sorted(results.cells(load_params()))
-    assert all({"dataset", "algorithm", "profile", "out"} <= set(cell) for cell in known.values())
+    assert [Path(cell["out"]).name for cell in known.values()] == study_grid.result_files(load_params())
+    assert all(set(cell) == {"dataset", "algorithm", "variant", "profile", "out"} for cell in known.values())
 
 
 def test_names_mean_items_stages_or_patterns_and_an_unknown_one_is_named():
-    known = dict.fromkeys(["train@m-good-bc", "train@m-poor-omac", "ablation@m-maxq"], {})
-    assert list(pipeline.choose(known, [])) == list(known)
-    assert list(pipeline.choose(known, ["ablation", "train@*-bc"])) == ["train@m-good-bc", "ablation@m-maxq"]
-    with pytest.raises(ValueError, match="no cell of dvc.yaml is called 'train@m-god-bc'.*train@m-good-bc"):
-        pipeline.choose(known, ["train@m-god-bc"])
+    known = dict.fromkeys(["cell@m-good-bc", "cell@m-poor-omac", "cell@m-omac-maxq"], {})
+    assert list(pipeline.choose_cells(known, [])) == list(known)
+    assert list(pipeline.choose_cells(known, ["*-maxq", "cell@*-bc"])) == ["cell@m-good-bc", "cell@m-omac-maxq"]
+    with pytest.raises(ValueError, match="no cell of cells.yaml is called 'm-god-bc'.*m-good-bc"):
+        pipeline.choose_cells(known, ["m-god-bc"])
 
 
 def test_the_reason_of_a_failure_is_the_exception_and_else_what_dvc_says():
-    dvcs = "ERROR: failed to reproduce 'train@a': failed to run: false, exited with 1"
-    assert pipeline.last_words(f"WARNING: killed\nRunning stage 'train@a':\n> false\n{dvcs}\n") == dvcs
+    dvcs = "ERROR: failed to reproduce 'cell@a': failed to run: false, exited with 1"
+    assert pipeline.last_words(f"WARNING: killed\nRunning stage 'cell@a':\n> false\n{dvcs}\n") == dvcs
     assert pipeline.last_words(f"> x\nTraceback\nDiverged: L_pi is nan\n\n{dvcs}") == "Diverged: L_pi is nan"
-    assert [conduct.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]
+    assert [runner.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]
 
 
 @pytest.fixture
@@ -145,19 +164,20 @@ def small(toy, tmp_path):
     params = load_params()
     params["data"] = {"pull_episodes": 300, "sample_episodes": 200, "held_out_episodes": 100, "seed": 0}
     params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16, "data": params["data"]}
+    params["profile"] = "tiny"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     folder = tmp_path / "data" / "tiny"
-    toy.save(sources.raw_path("toy", "line", "random", folder / "raw"))
+    toy.save(registry.DataSet.parse("toy-line-random-100").raw_path(folder))
     for part in ("100", "held"):
-        datasets.draw_sample(f"toy-line-random-{part}", params, folder)
+        registry.draw_sample(f"toy-line-random-{part}", params, folder)
     return params, folder
 
 
+@pytest.mark.slow
 def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(small, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    told = "-p dataset toy-line-random-100 -p algorithm ${item} -p profile tiny -p out ${item}.csv"
-    files = [f"data/tiny/episodes/toy-line-random-{part}.h5" for part in ("100", "held")]
-    checkout(tmp_path, f"papermill {pipeline.TEMPLATE} {told}", ["omac", "bc", "omax"], files)
+    files = [f"data/tiny/digests/toy-line-random-{part}.txt" for part in ("100", "held")]
+    checkout(tmp_path, "papermill ${key}", ["omac", "bc", "omax"], files)
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(Path(omac.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
@@ -165,50 +185,50 @@ def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(
     words = [sys.executable, "-m", "omac", "study", "--dask", "local"]
     run = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
     said = run.stdout + run.stderr
-    assert run.returncode == 1 and "failed: train@omax: ValueError: unknown algorithm 'omax'" in said, said
+    assert run.returncode == 1 and "failed: cell@omax: ValueError: unknown algorithm 'omax'" in said, said
     monkeypatch.setattr(study, "BUILD", tmp_path / "serial")
     for name in ("omac", "bc"):
         study.run_cell("toy-line-random-100", name, "default", "tiny", tmp_path / "s", "auto", *small, progress=False)
-        assert (tmp_path / f"{name}.csv").read_bytes() == (tmp_path / "s").read_bytes()
-        recorded = yaml.safe_load((tmp_path / "dvc.lock").read_text())["stages"][f"train@{name}"]["outs"][0]["md5"]
+        assert (tmp_path / ROWS / f"{name}.csv").read_bytes() == (tmp_path / "s").read_bytes()
+        recorded = yaml.safe_load((tmp_path / "dvc.lock").read_text())["stages"][f"cell@{name}"]["outs"][0]["md5"]
         assert recorded == hashlib.md5((tmp_path / "s").read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_code_other_data_or_several_threads_refuses(small, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    from omac import cluster
+    from omac.study import dask_runner
 
     params, folder = small
     cell = {"dataset": "toy-line-random-100", "algorithm": "bc", "profile": "tiny", "out": "bc.csv"}
-    monkeypatch.setattr(cluster, "home", lambda profile: (params, folder))
-    data, _ = cluster.data_of(cell)
+    monkeypatch.setattr(dask_runner, "home", lambda profile: (params, folder))
+    data, _ = dask_runner.data_of(cell)
 
-    def refuses(reason, threads=1, data=data, ours=cluster.package()):  # noqa: B008
+    def refuses(reason, threads=1, data=data, ours=dask_runner.package()):  # noqa: B008
         monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(state=SimpleNamespace(nthreads=threads)))
         with pytest.raises(ValueError, match=reason):
-            cluster.work(cell, params, data, ours)
+            dask_runner.work(cell, params, data, ours)
 
     refuses("start it with --nthreads 1", threads=2)
     refuses("other code or libraries", ours="another")
-    refuses("toy-line-random-100 is another file", data=dict.fromkeys(data, "0"))
-    datasets.episodes_path("toy-line-random-held", folder).unlink()
-    with pytest.raises(ValueError, match="toy-line-random-held.h5 is not here"):
-        cluster.data_of(cell)
+    refuses("toy-line-random-100 is another data set", data=dict.fromkeys(data, "0"))
+    registry.digest_path("toy-line-random-held", folder).unlink()
+    with pytest.raises(ValueError, match="toy-line-random-held.txt is not here"):
+        dask_runner.data_of(cell)
 
 
 def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monkeypatch):
-    from omac.cluster import cluster
+    from omac.study.dask_runner import dask_backend
 
-    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"), cluster("locl", 2):
+    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"), dask_backend("locl", 2):
         pass
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RuntimeError, match=r"pip install '.\[dask\]'"), cluster("local", 2):
+    with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"), dask_backend("local", 2):
         pass
 
 
 def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypatch):
     distributed = pytest.importorskip("distributed")
-    from omac.cluster import cluster
 
     def close():
         closed.append(True)
@@ -217,7 +237,9 @@ def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypa
     closed = []
     monkeypatch.setattr(distributed, "LocalCluster", lambda **settings: SimpleNamespace(close=close, **settings))
     monkeypatch.setattr(distributed, "Client", nullcontext)
-    with cluster("local", 3):
+    from omac.study.dask_runner import dask_backend
+
+    with dask_backend("local", 3):
         assert not closed
     assert closed
 
@@ -225,7 +247,21 @@ def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypa
 def test_the_whole_study_is_the_papers_113_cells():
     params = load_params()
     grid = params["grid"]
-    whole = {"train_maps": grid["maps"], "arrival_maps": [], "fewer_maps": ["6h_vs_8z"]}
-    whole |= {"ablation_levels": ["poor"], "sensitivity": []}
-    names = results.cells({**params, "grid": {**grid, **whole}})
+    cells = {
+        "table_4": {**grid["cells"]["table_4"], "maps": grid["maps"]},
+        "table_1": {**grid["cells"]["table_1"], "maps": ["6h_vs_8z"]},
+        "ablations": {**grid["cells"]["ablations"], "levels": ["poor"]},
+    }
+    names = study_grid.result_files({**params, "grid": {**grid, "cells": cells}})
     assert len(names) == len(set(names)) == 113
+
+
+def test_cells_yaml_is_what_the_grid_of_params_yaml_says(tmp_path):
+    assert study_grid.write_plan(tmp_path / "cells.yaml").read_text() == (ROOT / "cells.yaml").read_text()
+
+
+def test_a_cell_whose_data_set_is_not_in_the_grid_is_refused():
+    params = load_params()
+    cells = {"more": {"maps": ["corridor"], "levels": ["good"], "parts": ["10"], "cells": ["bc"]}}
+    with pytest.raises(ValueError, match="a cell needs smax-corridor-good-10 and smax-corridor-good-held"):
+        study_grid.plan({**params, "grid": {**params["grid"], "cells": cells}})

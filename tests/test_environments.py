@@ -1,17 +1,18 @@
 """One contract for every simulator."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from omac import levels
+from omac.behaviour import levels
 from omac.envs import make
-from omac.envs.smac import require_smac
+from omac.envs.smac.env import require_smac
 from omac.envs.toy import LENGTH, optimum
-from omac.evaluation import Stack, battle_seeds, play, rollout
+from omac.evaluation import BatchedPolicy, battle_seeds, play, rollout
 
 NAMES = ["toy:line", "smax:5m_vs_6m", "smax:6h_vs_8z", "smax:3s5z_vs_3s6z", "smax:corridor"]
 SIZES = {
@@ -26,7 +27,7 @@ def random_action(avail, rng):
     return np.where(avail, rng.random(avail.shape), -1).argmax(-1)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])])
 def fought(request):
     """Four battles of random actions fought to their ends and two steps beyond: every view and step."""
     battle = make(request.param, 4)
@@ -93,16 +94,18 @@ def test_the_same_seeds_give_the_same_battles_and_where_restarts_only_those(foug
     assert not np.array_equal(other.state, views[0].state)
 
 
+@pytest.mark.slow
 def test_a_won_battle_of_smax_returns_twenty_and_a_lost_one_less_than_ten():
-    net, states, _ = levels.load("smax", "6h_vs_8z", "good")
+    net, states, _ = levels.load_level("smax", "6h_vs_8z", "good")
     battle = make("smax:6h_vs_8z", 8)
-    act = Stack.of(net, states[-1:], battle.spec.horizon, sample=True)
+    act = BatchedPolicy.of(net, states[-1:], battle.spec.horizon, sample=True)
     data = rollout(battle, act, battle_seeds(8, shape=(8, 2)), {"policies": ["good"]})
     assert data.win.any() and data.terminated[data.start[1:] - 1][data.win].all()
     np.testing.assert_allclose(data.returns[data.win], 20, atol=1e-3)
     assert (data.returns[~data.win] < 10.001).all()
 
 
+@pytest.mark.slow
 def test_the_time_limit_of_smax_truncates_and_does_not_terminate():
     battle = make("smax:5m_vs_6m", 2)
     assert battle.spec.horizon == 100 == battle.sim.max_steps
@@ -169,7 +172,7 @@ def test_every_seed_is_fought_once_and_slots_do_not_change_a_battle():
     np.testing.assert_allclose(returns(12), returns(1))
 
 
-@pytest.mark.parametrize("name", ["smax:3m_in_a_boat", "toy:square", "chess:8x8"])
+@pytest.mark.parametrize("name", [pytest.param("smax:3m_in_a_boat", marks=pytest.mark.slow), "toy:square", "chess:8x8"])
 def test_an_unknown_map_or_environment_is_named(name):
     with pytest.raises(ValueError, match=name.split(":")[1] if "chess" not in name else "chess"):
         make(name, 1)
@@ -187,6 +190,7 @@ def test_whoever_has_no_smac_or_the_wrong_one_is_told_which_to_install(tmp_path,
         require_smac()
 
 
+@pytest.mark.slow
 def test_jaxmarls_other_games_are_not_imported_and_jaxmarl_is_whole_for_whoever_imports_it_later():
     code = """
 import sys
@@ -196,3 +200,71 @@ import jaxmarl
 assert jaxmarl.environments.HeuristicEnemySMAX is ours.HeuristicEnemySMAX and "jaxmarl.environments.storm" in sys.modules
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+BATTLES = """
+import hashlib
+import numpy as np
+from omac.envs import make
+battle = make("smax:5m_vs_6m", 2)
+{between}
+views = [*battle.reset(np.array([1, 2], np.uint32)), *battle.step(np.full((2, 5), 4)).view]
+print(hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in views)).hexdigest())
+"""
+HOSTILE = {  # as a shell profile or a cluster's job template may set them for other work
+    "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+    "JAX_RANDOM_SEED_OFFSET": "7",
+    "JAX_ENABLE_CUSTOM_PRNG": "1",
+    "JAX_LEGACY_PRNG_KEY": "error",
+    "JAX_ENABLE_X64": "1",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_DEBUG_INFS": "1",
+    "JAX_DISABLE_JIT": "1",
+    "JAX_PLATFORMS": "cuda",
+}
+CHANGED_LATER = """
+import jax
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_threefry_partitionable", False)
+"""
+
+
+def fought_anew(first="", between="", **settings):
+    """What a process of its own says of two battles; `first` and `between` run before omac is imported, and after `make`."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # to compile, not to run
+    words = [sys.executable, "-c", first + BATTLES.format(between=between)]
+    return subprocess.run(words, env={**plain, **quick, **settings}, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_no_setting_of_jax_changes_a_battle_whenever_it_is_made():
+    plain = fought_anew()
+    assert len(plain.stdout.strip()) == 64
+    assert fought_anew(**HOSTILE).stdout == plain.stdout
+    assert fought_anew(first=f"import jax.numpy\n{CHANGED_LATER}").stdout == plain.stdout
+    assert fought_anew(between=CHANGED_LATER).stdout == plain.stdout
+
+
+@pytest.mark.slow
+def test_jaxmarl_imported_in_64_bit_mode_is_refused():
+    done = fought_anew(first="import jax\njax.config.update('jax_enable_x64', True)\nimport jaxmarl\n")
+    assert done.returncode and "JaxMARL was imported with JAX in 64-bit mode" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_platform_that_jax_cannot_begin_with_is_refused_in_one_line():
+    done = fought_anew(JAX_PLATFORMS="abacus")
+    assert done.returncode and "which JAX does not offer here: set JAX_PLATFORMS=cpu" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_battle_leaves_its_users_jax_as_it_was():
+    import jax
+
+    with jax.enable_x64(True), jax.threefry_partitionable(False):
+        make("smax:5m_vs_6m", 1).reset(np.zeros(1, np.uint32))
+        assert jax.numpy.ones(1, "f8").dtype == "f8" and not jax.config.jax_threefry_partitionable

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from omac.__main__ import main
-from omac.checks import FIELDS, DataError
-from omac.episodes import Episodes, sha256, subsample, write
+from omac.cli import main
+from omac.data.episodes import Episodes, sha256, subsample, write_episodes
+from omac.data.validation import FIELDS, DataError
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_sample_is_seeded_without_repeats_nested_and_stores_its_ids(toy):
     big, small = subsample(toy, 100, 0, "p"), subsample(toy, 10, 0, "p")
     assert len(set(big.id)) == 100 and small.id.tolist() == big.id[:10].tolist()
     assert subsample(toy, 100, 1, "p").id.tolist() != big.id.tolist()
-    assert big.about["parent_sha256"] == "p" and big.about["sample_of"] == 300
+    assert big.about["parent"] == "p" and big.about["sample_of"] == 300
     with pytest.raises(ValueError, match="cannot sample 301 of 300"):
         subsample(toy, 301, 0, "p")
 
@@ -96,7 +96,7 @@ def test_parts_written_one_after_another_hold_the_same_episodes_as_the_whole(toy
     def parts():
         return (toy.select(np.arange(lo, lo + 100)) for lo in (0, 100, 200))
 
-    assert write(tmp_path / "a.h5", parts()) == write(tmp_path / "b.h5", parts())
+    assert write_episodes(tmp_path / "a.h5", parts()) == write_episodes(tmp_path / "b.h5", parts())
     back = Episodes.load(tmp_path / "a.h5")
     for name in FIELDS:
         np.testing.assert_array_equal(getattr(back, name), getattr(toy, name))
@@ -104,9 +104,9 @@ def test_parts_written_one_after_another_hold_the_same_episodes_as_the_whole(toy
 
 def test_a_bad_part_leaves_no_file(toy, tmp_path):
     with pytest.raises(DataError, match="not finite"):
-        write(tmp_path / "a.h5", [toy, replace(toy, reward=toy.reward * np.nan)])
+        write_episodes(tmp_path / "a.h5", [toy, replace(toy, reward=toy.reward * np.nan)])
     with pytest.raises(DataError, match="no episodes to write"):
-        write(tmp_path / "a.h5", [])
+        write_episodes(tmp_path / "a.h5", [])
     assert not list(tmp_path.iterdir())
 
 
@@ -309,7 +309,7 @@ def test_the_card_counts_what_is_in_the_file(toy, file, capsys):
         "random",
     ):
         assert words in card
-    from omac.cards import facts
+    from omac.datasets.cards import facts
 
     spoiled = toy.avail.copy()
     spoiled[0, 0, toy.action[0, 0]] = False

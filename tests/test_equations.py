@@ -8,14 +8,15 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from omac import losses
 from omac.algorithms import bc, omac
 from omac.config import Hyper
 from omac.envs.toy import LENGTH, optimum
-from omac.networks import Factorization, generators
-from omac.policy import log_pi, log_probs
-from omac.replay import Replay
-from omac.training import Run, train
+from omac.nn import losses
+from omac.nn.factorization import Factorization
+from omac.nn.networks import generators
+from omac.nn.policy import log_pi, log_probs
+from omac.training.replay import Replay
+from omac.training.trainer import Trainer, train
 
 
 def nets_and_batch(toy, hyper, seeds=(0, 1), module=omac):
@@ -145,6 +146,7 @@ def test_lemma2_and_theorem1_the_expectile_rises_with_tau_to_the_in_sample_maxim
     assert values == sorted(values) and values[-1] <= 1 + 1e-3 and values[-1] > 0.98 and abs(values[0] - 0.1) < 1e-2
 
 
+@pytest.mark.slow
 def test_theorem1_on_the_toy_v_tot_rises_with_tau_to_the_in_support_optimum_and_never_passes_it(toy):
     """Eqs. 9-12 for the whole learned system: random walks hold every action, so that the optimum is in their support."""
     hyper = Hyper(hidden=32, cca_hidden=16, steps=2000, eval_every=2000, gamma=0.9, polyak=0.05)
@@ -298,7 +300,7 @@ def test_algorithm1_line5_moves_v_line7_moves_q_and_the_weights_line11_moves_pi(
 
 def test_algorithm1_line8_moves_every_target_towards_its_network_by_polyak(toy, small):
     hyper = replace(small, polyak=0.25)
-    run = Run(toy, omac, hyper, [0])
+    run = Trainer(toy, omac, hyper, [0])
     nets = run.nets
     for online, target in omac.TARGETS:  # targets start as copies
         for k, p in getattr(nets, target).named_parameters():
@@ -319,14 +321,17 @@ def test_policies_and_log_probabilities_run_over_available_actions(toy, small):
     assert p[~batch.avail].min() > 0
 
 
+@pytest.mark.slow
 def test_values_meet_the_optimum_of_the_toy():
     """Trained on data that holds the optimal walk, V_tot of a start approaches the best discounted return, and OMAC walks it."""
     from omac.envs import make
-    from omac.evaluation import Stack, battle_seeds, evaluate, rollout
+    from omac.evaluation import BatchedPolicy, battle_seeds, evaluate, rollout
 
     battle = make("toy:line", 100)
     about = {"policies": ["mostly right"], "level": "x", "source": "toy", "seed": 0, "versions": {}, "reward_scale": 20}
-    right = Stack(lambda x: torch.tensor([0.0, 0.0, 3.0]).expand(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
+    right = BatchedPolicy(
+        lambda x: torch.tensor([0.0, 0.0, 3.0]).expand(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True
+    )
     data = rollout(battle, right, battle_seeds(3, shape=(100, 4)), about)
     hyper = Hyper(hidden=32, cca_hidden=16, steps=3000, eval_every=3000, gamma=0.9, polyak=0.05)
     trained = train(data, "omac", hyper, [0], progress=False)

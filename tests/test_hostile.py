@@ -21,8 +21,9 @@ SERVER = """
 import faulthandler, os, resource, signal, sys
 from pathlib import Path
 from omac import paths
-from omac.episodes import Episodes
-from omac.sources import madt, pull, pymarl, vault
+from omac.data.episodes import Episodes
+from omac.datasets.loaders import madt_pickle, pymarl, vault
+from omac.study.prepare import pull
 
 def read(source, name, folder):
     os.environ["OMAC_MIRROR"], paths.BUILD = f"{folder}/mirror", Path(folder) / "build"
@@ -30,7 +31,7 @@ def read(source, name, folder):
         if source == "check":
             Episodes.load(Path(name))
         else:
-            pull(source, name, "good", None, None, Path(folder) / "raw")
+            pull(source, name, "good", None, None, Path(folder))
     except (ValueError, OSError, RuntimeError) as e:
         return f"refused: {e}"
     return "accepted"

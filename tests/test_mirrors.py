@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from omac import paths
-from omac.sources import download, pull
+from omac.datasets.loaders import catalogue, download
+from omac.study.prepare import pull
 
 SOUND = b"PK" + bytes(range(256)) * 200
 
@@ -60,7 +61,7 @@ def asked_for(server, monkeypatch, tmp_path, address=None):
     """What a pull of a Vault through the mirror says."""
     monkeypatch.setenv("OMAC_MIRROR", address or f"http://{server.host}")
     with pytest.raises((ValueError, OSError, RuntimeError)) as e:
-        pull("ogmarl", "3m", "good", None, None, tmp_path / "raw")
+        pull("ogmarl", "3m", "good", None, None, tmp_path)
     assert "\n" not in str(e.value)
     return str(e.value)
 
@@ -207,8 +208,6 @@ def test_a_mirror_that_is_neither_a_folder_nor_a_web_address_is_not_repeated(add
 
 
 def test_the_origin_that_a_file_notes_has_no_password(server, monkeypatch, tmp_path):
-    from omac.sources import catalogue
-
     monkeypatch.setenv("OMAC_MIRROR", f"http://reader:{SECRET}@{server.host}")
     server.todo.append((200, archive()))
     entry = catalogue.find("ogmarl", "3m", "good")

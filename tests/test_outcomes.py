@@ -10,13 +10,15 @@ import torch
 from test_sources import ODIS, as_madt, as_pymarl, as_vault, fetch, record, refused
 from test_sources import mirror as mirror  # a fixture
 
-from omac import cards
-from omac.datasets import draw_sample
-from omac.episodes import Episodes, sha256
-from omac.results import final_table
-from omac.sources import outcomes, pickles, pull
-from omac.sources.battles import LIMITS, SIZES, Battle
-from omac.study import data_row
+from omac.analysis.results import final_table
+from omac.data.episodes import Episodes, sha256
+from omac.datasets import cards
+from omac.datasets.loaders import outcomes, pickles
+from omac.datasets.loaders.starcraft import LIMITS, SIZES, RecordedBattle
+from omac.datasets.registry import draw_sample
+from omac.schema import read_table
+from omac.study.cell import data_row
+from omac.study.prepare import pull
 
 BITS = {"3s_vs_5z": (1, 1, 0), "3m": (0, 0, 0), "6h_vs_8z": (0, 1, 0), "MMM": (0, 0, 3), "4m": (0, 0, 0)}
 WIDTHS = {"MMM": (10, 20, None, 16), "4m": (4, 20, None, 10)}  # of maps whose sizes are not written down
@@ -50,7 +52,7 @@ def fought(map_name, end, paid=None, seed=0, readable=True):
     reward[-1] = 1.05 * bonus if won else 0.01 * (end != "broken")
     obs = rng.uniform(-1, 1, (t + 1, n, width))
     reward, state, obs = (x.astype(np.float32) for x in (reward, state, obs))
-    return Battle(obs, state, avail, action, reward, end in ("undecided", "broken"), won)
+    return RecordedBattle(obs, state, avail, action, reward, end in ("undecided", "broken"), won)
 
 
 def padded(mirror, map_name, battles):
@@ -141,7 +143,7 @@ def test_on_a_map_that_is_not_smacs_the_state_alone_tells(mirror):
 def doubtful(mirror):
     """A data set of whose battles 0 and 3 nobody can say whether they were won."""
     padded(mirror, "4m", [fought("4m", end, 5, i, False) for i, end in enumerate(("won", "lost", "undecided", "won"))])
-    return pull("icq", "4m", "good", None, None, mirror.parent / "raw")[0]
+    return pull("icq", "4m", "good", None, None, mirror.parent)[0]
 
 
 def test_an_outcome_that_nothing_tells_is_unknown_and_not_won(doubtful):
@@ -171,12 +173,12 @@ def test_unknown_outcomes_stay_with_their_battles_in_samples_and_copies(doubtful
 
 
 def test_a_win_rate_with_unknown_outcomes_is_printed_as_unknown(doubtful, tmp_path):
-    assert "win rate                               unknown" in cards.text(doubtful)
-    cards.write([doubtful], tmp_path, tmp_path)
-    facts = pd.read_csv(tmp_path / "icq-4m.csv", index_col="fact")["good"]
+    assert "win rate                               unknown" in cards.card_text(doubtful)
+    cards.write_cards({"good": Episodes.load(doubtful)}, tmp_path)
+    facts = read_table(tmp_path / "icq-4m.csv", index_col="fact")["good"]
     assert (facts["win rate"], facts["unknown outcomes"], facts["wins"]) == ("unknown", "2", "0")
-    assert pd.read_csv(tmp_path / "icq-4m-policies.csv")["win_rate"].tolist() == ["unknown"]
-    episodes = pd.read_csv(tmp_path / "icq-4m-episodes.csv")
+    assert read_table(tmp_path / "icq-4m-policies.csv")["win_rate"].tolist() == ["unknown"]
+    episodes = read_table(tmp_path / "icq-4m-episodes.csv")
     assert episodes["outcome"].tolist() == ["unknown", "lost", "time limit", "unknown"]
     about = {"env": "smac", "map": "4m", "level": "good", "ratio": 100, "profile": "smoke", "seed": None, "step": None}
     table = final_table(pd.DataFrame([{**about, **data_row(Episodes.load(doubtful))}]))
@@ -418,7 +420,7 @@ def test_a_part_of_an_array_that_was_never_written_is_refused_where_battles_are(
 
 def test_what_others_recorded_has_a_digest_of_its_attributes(mirror):
     padded(mirror, "3m", [fought("3m", ENDS[i % 5], seed=i) for i in range(10)])
-    path = pull("icq", "3m", "good", None, None, mirror.parent / "raw")[0]
+    path = pull("icq", "3m", "good", None, None, mirror.parent)[0]
     whole, digest = path.read_bytes(), sha256(path)
     assert b"icq good" in whole
     path.write_bytes(whole.replace(b"icq good", b"icq gOod"))

@@ -1,122 +1,132 @@
-"""The project keeps its own promises: set-up in step, code export, notebooks, README."""
+"""The project keeps its own promises: set-up in step, code export, notebooks; README and docs: test_docs.py."""
 
-import ast
+import importlib
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from omac import code
-from omac.algorithms import REGISTRY
+from omac import cli
 from omac.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = {
     m[1].lower().replace("_", "-"): m[2]
-    for m in re.finditer(r"^([\w.-]+)==([\w.]+)$", (ROOT / "requirements.txt").read_text(), re.M)
+    for m in re.finditer(r"^([\w.-]+)==([\w.]+)(?: ;.*)?$", (ROOT / "requirements.txt").read_text(), re.M)
 }
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_the_lock_satisfies_pyproject_and_names_no_platform():
     extras = PROJECT["optional-dependencies"]
-    for line in [*PROJECT["dependencies"], *extras["vault"], *extras["test"]]:
+    for line in [*PROJECT["dependencies"], *extras["vault"], *extras["test"], *extras["dev"]]:
         need = Requirement(line)
         assert need.specifier.contains(LOCK[need.name]), f"{line} against {LOCK[need.name]}: run `make lock`"
-    assert not re.search(r"nvidia|\+cpu|file:|https?:", (ROOT / "requirements.txt").read_text())
+    assert not re.search(r"nvidia|cuda|triton|\+cpu|file:|https?:", (ROOT / "requirements.txt").read_text())
 
 
-def test_environment_yml_is_python_pip_and_those_two():
+SYSTEMS = {"linux": ("Linux", "posix"), "darwin": ("Darwin", "posix"), "win32": ("Windows", "nt")}
+ELSEWHERE = {  # what exists on some systems only
+    "linux": {"appnope", "pywin32", "pywinpty"},
+    "darwin": {"pywin32", "pywinpty"},
+    "win32": {"appnope", "ptyprocess", "uvloop"},
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_one_lock_pins_the_same_versions_for_every_python_and_system(python, system):
+    platform, os_name = SYSTEMS[system]
+    here = {"python_version": python, "python_full_version": f"{python}.0", "implementation_name": "cpython"}
+    here |= {"sys_platform": system, "platform_system": platform, "os_name": os_name}
+    lines = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    names = [line.name for line in lines if line.marker is None or line.marker.evaluate(here)]
+    assert len(names) == len(set(names)) and not ELSEWHERE[system] & set(names)
+    assert {Requirement(line).name for line in PROJECT["dependencies"]} <= set(names)
+    assert len(lines) == len({line.name for line in lines}) == len(LOCK), "one version of each, pinned with =="
+
+
+def test_the_lock_leaves_room_for_the_package_of_starcraft_ii():
+    """The package refuses protobuf 3.21 and newer; with the lock's, `pip install -e '.[smac]'` changes no locked package."""
+    from packaging.version import Version
+
+    assert Version(LOCK["protobuf"]) < Version("3.21")
+
+
+def test_the_linter_is_pinned_and_runs_in_ci_and_before_commits():
+    assert any(line.startswith("ruff==") for line in PROJECT["optional-dependencies"]["dev"])
+    assert re.search(r"^make lint$", (ROOT / ".ci" / "run").read_text(), re.M)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [" ".join(hook["entry"].split()[:2]) for hook in hooks] == [".venv/bin/ruff check", ".venv/bin/ruff format"]
+
+
+CPU = "--extra-index-url https://download.pytorch.org/whl/cpu"
+
+
+def test_environment_yml_is_python_pip_and_the_lock_with_the_index_of_cpu_builds():
     env = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, files = env["dependencies"]
-    assert pip == "pip" and files == {"pip": ["-r requirements.txt", "-e ."]}
+    assert pip == "pip" and files == {"pip": [CPU, "-r requirements.txt", "-e ."]}
     from packaging.specifiers import SpecifierSet
 
     assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python=") + ".0")
 
 
+def wheel(folder, name, version, *needs):
+    """An empty package, as a wheel."""
+    about = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as file:
+        head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        file.writestr(f"{about}/METADATA", head + "".join(f"Requires-Dist: {need}\n" for need in needs))
+        file.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr(f"{about}/RECORD", "")
+
+
+@pytest.mark.slow
+def test_no_cuda_build_of_torch_can_come_from_environment_yml(tmp_path):
+    """Both builds lie before pip, the CUDA one with its libraries; pip takes the CPU build for the lock's own line."""
+    version = LOCK["torch"]
+    wheel(tmp_path, "torch", version, "nvidia-cublas")
+    wheel(tmp_path, "torch", f"{version}+cpu")
+    wheel(tmp_path, "nvidia_cublas", "13.0")
+    line = re.search(r"^torch==.*$", (ROOT / "requirements.txt").read_text(), re.M)[0]
+    report = tmp_path / "report.json"
+    words = [
+        "install",
+        "-q",
+        "--dry-run",
+        "--ignore-installed",
+        "--no-index",
+        "--find-links",
+        tmp_path,
+        "--report",
+        report,
+    ]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")} | {
+        "PIP_CONFIG_FILE": os.devnull
+    }
+    subprocess.run([sys.executable, "-m", "pip", *words, line], env=env, check=True, capture_output=True)
+    chosen = [(p["metadata"]["name"], p["metadata"]["version"]) for p in json.loads(report.read_text())["install"]]
+    assert chosen == [("torch", f"{version}+cpu")]
+
+
+def test_the_command_omac_is_the_command_line():
+    module, name = PROJECT["scripts"]["omac"].split(":")
+    assert getattr(importlib.import_module(module), name) is cli.main
+
+
 def test_smac_comes_from_its_git_repository_and_only_as_an_extra():
     assert not any(Requirement(d).name == "smac" for d in PROJECT["dependencies"]) and "smac" not in LOCK
     assert Requirement(PROJECT["optional-dependencies"]["smac"][0]).url == "git+https://github.com/oxwhirl/smac.git"
-
-
-# What shows, names, checks or registers changes no result; config.py's values stand in params.yaml, which DVC watches.
-SILENT = {
-    "omac/figures.py",
-    "omac/results.py",
-    "omac/paths.py",
-    "omac/progress.py",
-    "omac/checks.py",
-    "omac/hdf5.py",
-    "omac/config.py",
-    "omac/code.py",
-    "omac/__init__.py",
-    "omac/algorithms/__init__.py",
-    "omac/envs/toy.py",
-    "omac/envs/smac.py",
-    "omac/envs/smac_slot.py",
-    "omac/envs/smac_worker.py",
-    "omac/envs/madt.py",
-}
-DATA = {
-    "omac/levels.py",
-    "omac/sources/__init__.py",
-    "omac/sources/smax.py",
-}  # reach a cell through the data file alone
-FOREIGN = {f"omac/sources/{p.name}" for p in (ROOT / "omac" / "sources").glob("*.py")} - DATA  # other data than SMAX's
-ALGORITHMS = {f"omac/algorithms/{name}.py" for name in REGISTRY}
-CELL = {"omac/training.py", "omac/replay.py", "omac/losses.py", "omac/igm.py", "omac/algorithms/common.py"} | ALGORITHMS
-USES = {"omar": {"omac/algorithms/cql.py"}}  # the algorithms that are made of another one's functions
-
-
-@pytest.mark.parametrize(
-    ("key", "roots", "elsewhere"),
-    [
-        *(
-            (
-                name,
-                ["omac/study.py", "omac/envs/smax.py"],
-                DATA | FOREIGN | ALGORITHMS - {f"omac/algorithms/{name}.py"} - USES.get(name, set()),
-            )
-            for name in REGISTRY
-        ),
-        ("pull", ["omac/sources/__init__.py", "omac/envs/smax.py"], CELL | FOREIGN),
-    ],
-)
-def test_every_module_a_stage_runs_through_is_watched_by_dvc(key, roots, elsewhere):
-    """Whatever a stage imports of omac, directly or not, is in its code export, but for what only shows, names or checks."""
-    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    listed = pipeline["stages"]["code"]["foreach"][key].replace("${cell}", pipeline["vars"][0]["cell"]).split()
-    reached, todo = set(), list(roots)
-    while todo:
-        name = todo.pop()
-        if name in reached:
-            continue
-        reached.add(name)
-        for node in ast.walk(ast.parse((ROOT / name).read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "omac":
-                for path in (node.module, *(f"{node.module}.{a.name}" for a in node.names)):
-                    base = path.replace(".", "/")
-                    todo += [f for f in (f"{base}.py", f"{base}/__init__.py") if (ROOT / f).exists()]
-    assert reached - SILENT - elsewhere <= set(listed)
-    assert set(listed) - {"notebooks/03_train.ipynb"} <= reached
-
-
-def test_comments_docstrings_layout_and_outputs_do_not_change_the_code_export(tmp_path):
-    a, b, c = tmp_path / "a.py", tmp_path / "b.py", tmp_path / "c.py"
-    a.write_text('"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1  # why\n')
-    b.write_text("def f( x ):\n\n    return (x\n        + 1)\n")
-    c.write_text("def f(x):\n    return x + 2\n")
-    assert code.source(a).strip() == code.source(b).strip() != code.source(c).strip()
-    notebook = json.loads((ROOT / "notebooks" / "03_train.ipynb").read_text())
-    before = code.source(ROOT / "notebooks" / "03_train.ipynb")
-    for cell in notebook["cells"]:
-        cell["metadata"], cell["outputs"] = {}, []
-    (tmp_path / "n.ipynb").write_text(json.dumps(notebook))
-    assert code.source(tmp_path / "n.ipynb") == before
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -137,73 +147,41 @@ def test_notebooks_are_executed_small_and_in_shape(path):
     assert str(ROOT) not in text and "Warning" not in text and all(len(c["source"]) <= 20 for c in cells)
 
 
-def test_the_readmes_equation_table_ticks_only_tests_that_exist():
-    readme = (ROOT / "README.md").read_text()
-    functions = {
-        n.name
-        for f in (ROOT / "tests").glob("test_*.py")
-        for n in ast.walk(ast.parse(f.read_text()))
-        if isinstance(n, ast.FunctionDef)
-    }
-    ticked = re.findall(r"^\|.*✓.*`(test_\w+)`", readme, re.M)
-    assert len(ticked) >= 10
-    missing = set(re.findall(r"`(test_\w+)`", readme)) - functions
-    assert not missing
-    for name in ("Eq. 1", "Eq. 2", "Eq. 3", "Eq. 5", "Eq. 6", "Eq. 8", "Algorithm 1"):
-        assert re.search(rf"^\| {re.escape(name)}.*✓", readme, re.M), name
+def displays(text):
+    """The displayed formulas of a Markdown text; of several aligned rows, each row."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    for formula in re.findall(r"\$\$.+?\$\$|\\\[.+?\\\]", text, re.S):
+        rows = re.search(r"\\begin\{(align|gather|alignat|eqnarray)\*?\}", formula)
+        yield from formula.split(r"\\") if rows else [formula]
 
 
-def test_the_readme_shows_the_committed_results_and_leaves_nothing_blank():
-    import pandas as pd
-
-    from omac.results import HEADLINE, arrival, difference, final_table, markdown, short, weighing
-
-    readme = (ROOT / "README.md").read_text()
-    assert not re.search(r"@[A-Z_]+@", readme)
-    study, quick = (pd.read_csv(ROOT / "data" / name / "results.csv") for name in (".", "quick"))
-    assert markdown(final_table(study)[HEADLINE]) in readme
-    assert markdown(difference(study)) in readme and markdown(weighing(study)) in readme
-    assert markdown(arrival(pd.concat([study, quick]))) in readme
-    assert short(final_table(quick)).to_string(index=False) in readme
-
-
-def test_the_readme_shows_the_committed_offline_results_of_real_data():
-    import pandas as pd
-
-    from omac.results import OFFLINE, arrival, markdown, offline
-
-    rows = pd.concat([pd.read_csv(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
-    readme, line = (ROOT / "README.md").read_text(), arrival(rows).iloc[0]
-    assert markdown(offline(rows)[["map", "level", "algorithm", "profile", *OFFLINE.values()]]) in readme
-    assert (
-        f"after {line['Q_tot reaches it at step']} steps" in readme and f"({line['Q_tot at the end']}, where" in readme
-    )
-    assert f"standard deviation is {line['std of exp(beta A)']}" in readme
+def markdown_texts():
+    """Every Markdown text of the project, (where it stands, text): files, cells and outputs of notebooks."""
+    for path in ROOT.glob("*.md"):
+        yield path.name, path.read_text()
+    for folder in (f for f in ROOT.iterdir() if f.is_dir() and f.name[0] != "." and f.name != "build"):
+        yield from ((str(path.relative_to(ROOT)), path.read_text()) for path in folder.rglob("*.md"))
+    for path in NOTEBOOKS:
+        for i, cell in enumerate(json.loads(path.read_text())["cells"]):
+            if cell["cell_type"] == "markdown":
+                yield f"{path.name}, cell {i}", "".join(cell["source"])
+            for output in cell.get("outputs", []):
+                kinds = {"text/markdown", "text/latex"} & output.get("data", {}).keys()
+                yield from ((f"{path.name}, output of cell {i}", "".join(output["data"][kind])) for kind in kinds)
 
 
-def test_the_readme_shows_the_committed_cards():
-    from omac import cards
-    from omac.config import load_params
-    from omac.results import markdown
-
-    names = [f"smax-{m}" for m in load_params()["grid"]["maps"]] + ["odis-3m"]
-    assert markdown(cards.overview(names)) in (ROOT / "README.md").read_text()
-
-
-def test_the_register_has_every_open_point_and_switches_that_exist():
-    from dataclasses import fields
-
-    from omac.config import Hyper
-
-    rows = re.findall(r"^\| (\d+) \|.*\|([^|]*)\|$", (ROOT / "README.md").read_text(), re.M)
-    assert [int(n) for n, _ in rows] == list(range(1, 31))
-    known = {f.name for f in fields(Hyper)}
-    assert {name for _, cell in rows for name in re.findall(r"`(\w+)`", cell)} <= known
+def test_no_displayed_formula_has_two_tags():
+    """MathJax shows an error in place of a formula with two."""
+    pair = r"a \tag{1} \\ b \tag{2}"
+    assert [x.count("tag") for x in displays(f"$${pair}$$")] == [2]
+    assert [x.count("tag") for x in displays(rf"$$\begin{{align}}{pair}\end{{align}}$$")] == [1, 1]
+    formulas = [(where, x) for where, text in markdown_texts() for x in displays(text)]
+    assert any(r"\tag{10}" in x for _, x in formulas)
+    wrong = [where for where, x in formulas if len(re.findall(r"\\tag\*?\{", x)) > 1]
+    assert not wrong, f"{wrong}: two equations are two displays"
 
 
 def test_the_top_level_is_the_prescribed_one():
-    import subprocess
-
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     if not tracked:
         pytest.skip("not a git checkout")
@@ -218,6 +196,14 @@ def test_the_top_level_is_the_prescribed_one():
         "environment.yml",
         "README.md",
         "params.yaml",
+        "cells.yaml",
+        "build",
+        "docs",
+        "examples",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        ".github",
+        ".pre-commit-config.yaml",
         "dvc.lock",
         "pyproject.toml",
         "requirements.txt",
@@ -225,7 +211,6 @@ def test_the_top_level_is_the_prescribed_one():
         "conftest.py",
         "tests",
         "benchmarks",
-        "docs",
         "LICENSE",
         "CITATION.cff",
         ".ci",
@@ -233,10 +218,3 @@ def test_the_top_level_is_the_prescribed_one():
         ".dvcignore",
         ".gitignore",
     }
-
-
-def test_the_readme_shows_the_ratios_of_the_last_benchmark():
-    text = (ROOT / "benchmarks" / "results.md").read_text()
-    tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
-    readme = (ROOT / "README.md").read_text()
-    assert len(tables) >= 7 and tables[0] in readme and tables[0].count("\n") == 2 + 9

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from omac import training
 from omac.algorithms import REGISTRY
-from omac.checkpoint import fingerprint
-from omac.networks import AgentMLP, Head, generators
-from omac.replay import Replay
-from omac.training import Diverged, clip_per_seed, train
+from omac.nn.networks import AgentMLP, Head, generators
+from omac.training import trainer
+from omac.training.checkpoint import fingerprint
+from omac.training.replay import Replay
+from omac.training.trainer import Diverged, clip_per_seed, train
+
+pytestmark = pytest.mark.slow
 
 
 def final(trained):
@@ -44,7 +46,7 @@ class Killed(Exception):
 def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, schedule, toy, small, tmp_path, monkeypatch):
     hyper = replace(small, schedule=schedule)
     whole = train(toy, "omac", hyper, [0, 1], progress=False)
-    step, seen = training.Run.step, []
+    step, seen = trainer.Trainer.step, []
 
     def dying(self, n, phase):
         seen.append(n)
@@ -52,7 +54,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, schedule, toy, 
             raise Killed
         step(self, n, phase)
 
-    monkeypatch.setattr(training.Run, "step", dying)
+    monkeypatch.setattr(trainer.Trainer, "step", dying)
     path = tmp_path / "run.pt"
     with pytest.raises(Killed):
         train(toy, "omac", hyper, [0, 1], path, progress=False)
@@ -70,7 +72,7 @@ def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_use
     other = train(toy, "omac", replace(small, tau=0.8), [0], path, progress=False)
     assert "beginning anew" in capsys.readouterr().out
     assert not torch.equal(next(iter(final(first).values())), next(iter(final(other).values())))
-    monkeypatch.setattr(training.Run, "step", None)
+    monkeypatch.setattr(trainer.Trainer, "step", None)
     again = train(toy, "omac", replace(small, tau=0.8), [0], path, progress=False)
     assert all(torch.equal(x, final(again)[k]) for k, x in final(other).items())
 
@@ -129,7 +131,7 @@ def test_a_gradient_that_is_not_finite_stops_the_cell_too(toy, small, monkeypatc
 
 
 def test_a_checkpoint_belongs_to_every_field_of_its_data(toy, small):
-    from omac.checks import FIELDS
+    from omac.data.validation import FIELDS
 
     marks = {fingerprint([toy, None], "omac", small, [0])}
     for name in FIELDS:

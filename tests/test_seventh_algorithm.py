@@ -1,44 +1,41 @@
-"""What a module of omac/algorithms must provide, for every entry of the registry and for the README's thirty lines.
+"""What a module of omac/algorithms must provide, for every entry of the registry and for the examples to add.
 
 Add your module to REGISTRY and run this file: each message says what is missing.
 """
 
-import importlib.util
-import re
+import sys
 from dataclasses import fields, replace
 
 import pytest
 import torch
-import yaml
 
-from omac import algorithms, figures, results, study, training
+from omac import algorithms, schema
 from omac.algorithms import REGISTRY
 from omac.config import Hyper
-from omac.evaluation import Stack, battle_seeds, evaluate
-from omac.networks import generators
+from omac.evaluation import BatchedPolicy, battle_seeds, evaluate
+from omac.nn.networks import generators
+from omac.nn.policy import log_pi
 from omac.paths import ROOT
-from omac.replay import Replay
-from omac.training import train
+from omac.plots import style
+from omac.study import cell
+from omac.training import source_hash, trainer
+from omac.training.replay import Replay
+from omac.training.trainer import train
 
-SEVENTH = "marwil"
+sys.path.insert(0, str(ROOT / "examples"))
+import marwil  # noqa: E402
+import vdn  # noqa: E402
 
+pytestmark = pytest.mark.slow
 
-def seventh(folder):
-    """The README's example as a module, from a file."""
-    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    path = folder / f"{SEVENTH}.py"
-    path.write_text(lines)
-    spec = importlib.util.spec_from_file_location(f"omac.algorithms.{SEVENTH}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+EXAMPLES = {"marwil": marwil, "vdn": vdn}
 
 
-@pytest.fixture(params=[*REGISTRY, SEVENTH])
-def name(request, tmp_path, monkeypatch):
-    """The name of an algorithm in the registry: one of ours, or the README's, registered for the test."""
-    if request.param == SEVENTH:
-        monkeypatch.setitem(REGISTRY, SEVENTH, seventh(tmp_path))
+@pytest.fixture(params=[*REGISTRY, *EXAMPLES])
+def name(request, monkeypatch):
+    """The name of an algorithm in the registry: one of ours, or an example's, registered for the test."""
+    if request.param in EXAMPLES:
+        monkeypatch.setitem(REGISTRY, request.param, EXAMPLES[request.param])
     return request.param
 
 
@@ -87,7 +84,7 @@ def test_it_has_the_functions_and_its_groups_and_targets_name_networks(name, alg
         trains = k.split(".")[0] in grouped
         assert p.requires_grad == trains, f"{name}: {k} requires_grad is {p.requires_grad}; targets must not be trained"
         assert p.shape[0] == 2, (
-            f"{name}: {k} has shape {tuple(p.shape)}; the first axis is the seed: build from omac.networks"
+            f"{name}: {k} has shape {tuple(p.shape)}; the first axis is the seed: build from omac.nn.networks"
         )
     for online, target in alg.TARGETS:
         for k, p in getattr(nets, target).named_parameters():
@@ -118,7 +115,9 @@ def test_the_log_has_losses_gradient_norms_and_what_can_be_known_of_its_values(n
     row = train(toy, name, small, [0], progress=False).log[-1]
     wanted = {f"norm_{g}" for g in alg.GROUPS} | {"entropy", "log_likelihood", "agreement"}
     if alg.TARGETS:
-        wanted |= {"q_tot", "td_error", "w_v", "w_q", "return_followed", "q_correlation"}
+        wanted |= {"q_tot", "td_error", "return_followed", "q_correlation"}
+    if ("mix", "mix_bar") in alg.TARGETS:
+        wanted |= {"w_v", "w_q"}
     assert wanted <= set(row), f"{name}: {sorted(wanted - set(row))} are not logged: add them to diagnose"
 
 
@@ -133,7 +132,7 @@ def test_the_seeds_of_a_stack_never_meet(name, toy, small):
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, toy, small, tmp_path, monkeypatch):
-    whole, step = train(toy, name, small, [0, 1], progress=False), training.Run.step
+    whole, step = train(toy, name, small, [0, 1], progress=False), trainer.Trainer.step
 
     def dying(self, n, phase):
         if n == 30:
@@ -141,7 +140,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(name, toy, small, tmp_p
         step(self, n, phase)
 
     with monkeypatch.context() as m:
-        m.setattr(training.Run, "step", dying)
+        m.setattr(trainer.Trainer, "step", dying)
         with pytest.raises(KeyboardInterrupt):
             train(toy, name, small, [0, 1], tmp_path / "run.pt", progress=False)
     again = train(toy, name, small, [0, 1], tmp_path / "run.pt", progress=False)
@@ -160,7 +159,7 @@ def test_what_acts_is_what_the_snapshots_keep_and_plays_available_actions(name, 
     scores = evaluate("toy:line", trained.policy, states, battle_seeds(5, shape=(4, 6)))  # an unavailable action raises
     assert scores.returns.shape == (4, 6)
     n, A = toy.spec.n, toy.spec.actions
-    act = Stack.of(trained.policy, states[-1:], toy.spec.horizon)
+    act = BatchedPolicy.of(trained.policy, states[-1:], toy.spec.horizon)
     for a in range(A):  # whatever the values say, the only available action is taken
         only = torch.nn.functional.one_hot(torch.full((50, n), a), A).bool().numpy()
         assert (act(toy.obs[:50], only, None, None) == a).all(), f"{name}: acts where an action is not available"
@@ -202,23 +201,49 @@ def test_reads_names_the_settings_that_it_reads_and_no_others(name, alg, toy):
 def test_a_variant_that_changes_nothing_for_it_is_refused(name, variant, toy, tmp_path, monkeypatch):
     toy.select(range(20)).save(tmp_path / "episodes" / "toy-line-random-100.h5")
     toy.select(range(20, 30)).save(tmp_path / "episodes" / "toy-line-random-held.h5")
-    monkeypatch.setattr(study, "BUILD", tmp_path)
-    monkeypatch.setattr(study, "train", lambda *a: 1 / 0)  # stands for: it would be trained
+    monkeypatch.setattr(cell, "BUILD", tmp_path)
+    monkeypatch.setattr(cell, "train", lambda *a: 1 / 0)  # stands for: it would be trained
     with pytest.raises(
         *((ZeroDivisionError,) if name == "omac" else (ValueError, f"{name} does not read"))[:1]
     ) as error:
-        study.run_cell("toy-line-random-100", name, variant, "smoke", folder=tmp_path, progress=False)
+        cell.run_cell("toy-line-random-100", name, variant, "smoke", folder=tmp_path, progress=False)
     assert name == "omac" or f"{name} does not read" in str(error.value)
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_algorithm_of_the_project_has_a_name_a_colour_and_a_stage_of_its_own(name):
-    code = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["code"]["foreach"]
     for where, there in (
-        ("results.NAMES", results.NAMES),
-        ("figures.COLOURS", figures.COLOURS),
-        ("figures.LABELS", figures.LABELS),
-        ("dvc.yaml, code", code),
+        ("schema.NAMES", schema.NAMES),
+        ("plots/style.COLOURS", style.COLOURS),
+        ("schema.LABEL", schema.LABEL),
+        ("source_hash.EXPORTS", source_hash.EXPORTS),
     ):
         assert name in there, f"{name} is not in {where}"
-    assert len(set(figures.COLOURS.values())) == len(figures.COLOURS)
+    colours = [style.COLOURS[a] for a in (*REGISTRY, "data")]
+    assert len(set(colours)) == len(colours)
+
+
+def test_vdn_is_q_learning_of_the_sum_in_plain_loops(toy, small):
+    nets, batch = vdn.build(toy.spec, small, generators([0, 1])), Replay(toy, small).draw([0, 1], 0)
+    for p in nets.q_bar.parameters():  # a target that differs from its network
+        p.add_(0.1)
+    found, want = vdn.value_loss(nets, batch, small)[0]["L_Q"], []
+    q, q_bar = nets.q(batch.o), nets.q_bar(batch.o_next)
+    K, B, n, A = q.shape
+    for k in range(K):
+        errors = []
+        for b in range(B):
+            best = sum(max(q_bar[k, b, i, a] for a in range(A) if batch.avail_next[k, b, i, a]) for i in range(n))
+            y = batch.r[k, b] + small.gamma * (1 - batch.done[k, b]) * best
+            errors.append((y - sum(q[k, b, i, batch.a[k, b, i]] for i in range(n))) ** 2)
+        want.append(torch.stack(errors).mean())
+    torch.testing.assert_close(found, torch.stack(want))
+
+
+def test_marwil_fits_v_to_the_return_that_followed_and_clones_at_beta_zero(toy, small):
+    nets, batch = marwil.build(toy.spec, small, generators([0, 1])), Replay(toy, small).draw([0, 1], 0)
+    found, adv = marwil.value_loss(nets, batch, small)
+    torch.testing.assert_close(adv, batch.ret[..., None] - nets.v(batch.o)[..., 0])
+    torch.testing.assert_close(found["L_V"], adv.square().mean((1, 2)))
+    clone = marwil.policy_loss(nets, batch, adv, replace(small, beta=0.0))
+    torch.testing.assert_close(clone, -log_pi(nets.pi, batch, small).mean((1, 2)))

@@ -11,12 +11,15 @@ import pytest
 from starcraft_double import MAPS, Double
 
 from conftest import ABOUT
-from omac.checks import DataError
-from omac.envs import madt, make
-from omac.envs.smac import Smac, most_battles
-from omac.envs.smac_worker import Game
-from omac.episodes import Episodes
+from omac.data.episodes import Episodes
+from omac.data.validation import DataError
+from omac.envs import make
+from omac.envs.smac import madt_obs
+from omac.envs.smac.env import Smac, most_battles
+from omac.envs.smac.worker import Game
 from omac.evaluation import rollout
+
+pytestmark = pytest.mark.slow
 
 DOUBLE = "starcraft_double:Double"
 PROTOSS, MARINES = "1s1z_vs_2z", "2m_vs_1m"
@@ -230,11 +233,13 @@ def test_observations_of_another_width_are_refused_by_both_widths(tmp_path):
 def test_the_widths_of_the_four_maps_are_the_package_s_and_madt_s(name):
     n, actions, limit, stock, with_last, rearranged = WIDTHS[name]
     about = Game(DOUBLE, {"map_name": name}).about()
-    layout = madt.Layout(*about["layout"])
+    layout = madt_obs.Layout(*about["layout"])
     assert (layout.n, layout.actions, about["episode_limit"]) == (n, actions, limit)
-    assert sum(madt.parts(layout, False)) == stock == about["obs_shape"]
-    assert sum(madt.parts(layout, True)) == with_last == Double(name, obs_last_action=True).get_env_info()["obs_shape"]
-    assert madt.width(layout) == rearranged
+    assert sum(madt_obs.parts(layout, False)) == stock == about["obs_shape"]
+    assert (
+        sum(madt_obs.parts(layout, True)) == with_last == Double(name, obs_last_action=True).get_env_info()["obs_shape"]
+    )
+    assert madt_obs.width(layout) == rearranged
 
 
 def stand(map_name, at, health, shield, last):
@@ -245,8 +250,8 @@ def stand(map_name, at, health, shield, last):
     double.at, double.health, double.shield = np.array(at, float), np.array(health), np.array(shield)
     double.one_hot = np.eye(double.n_actions)[last]
     n, enemies, *shields, types, _ = MAPS[map_name]
-    layout = madt.Layout(n, enemies, *shields, types, double.n_actions)
-    return madt.rearrange(np.stack(double.get_obs()), double.one_hot, layout)
+    layout = madt_obs.Layout(n, enemies, *shields, types, double.n_actions)
+    return madt_obs.rearrange(np.stack(double.get_obs()), double.one_hot, layout)
 
 
 def test_madt_s_order_with_shields_and_types_is_allies_enemies_moves_own_last_action_and_id():
@@ -307,7 +312,7 @@ def test_closing_or_forgetting_battles_closes_the_games_and_leaves_no_process(tm
 def test_a_process_whose_parent_is_gone_closes_its_game_and_goes(tmp_path):
     script = tmp_path / "lost.py"
     script.write_text(
-        "import os, sys\nimport numpy as np\nfrom omac.envs.smac import Smac\n"
+        "import os, sys\nimport numpy as np\nfrom omac.envs.smac.env import Smac\n"
         f"b = Smac('{MARINES}', 1, factory='{DOUBLE}', closed={str(tmp_path / 'closed')!r})\nb.reset(np.arange(1))\n"
         "print(b._fights[0].slot.process.pid, flush=True)\nos._exit(1)\n"  # no guard: processes must not import the script
     )
@@ -355,5 +360,5 @@ def test_how_many_games_run_at_once_is_told_by_the_cores_or_the_environment_vari
 
 
 def test_the_processes_import_neither_torch_nor_jax():
-    code = "import sys, omac.envs.smac; sys.exit(bool({'torch', 'jax', 'h5py'} & set(sys.modules)))"
+    code = "import sys, omac.envs.smac.env; sys.exit(bool({'torch', 'jax', 'h5py'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -17,10 +17,13 @@ import pytest
 import torch
 
 from omac import paths
-from omac.checks import DataError, check
-from omac.episodes import Episodes, sha256
-from omac.sources import catalogue, download, pickles, pull, raw_path
-from omac.sources.battles import LIMITS, Battle
+from omac.data.episodes import Episodes, sha256
+from omac.data.validation import DataError, check
+from omac.datasets.digest import of
+from omac.datasets.loaders import catalogue, download, pickles
+from omac.datasets.loaders.starcraft import LIMITS, RecordedBattle
+from omac.datasets.registry import DataSet
+from omac.study.prepare import pull
 
 MIRROR = os.environ.get("OMAC_MIRROR") or paths.ROOT.parent / "shared" / "mirror"
 ODIS = paths.Path(MIRROR) / "odis" / "3m" / "medium" / "part_0.h5"
@@ -53,7 +56,7 @@ def record(kind, seed, sizes=(3, 30, 48, 9), limit=60):
     if kind == "won":
         reward[-1] += 20 - reward.sum()
     obs, state = (rng.normal(size=(t + 1, *s)).astype(np.float32) for s in ((n, width), (S,)))
-    return Battle(obs, state, avail, action, reward, kind == "limit", kind == "won")
+    return RecordedBattle(obs, state, avail, action, reward, kind == "limit", kind == "won")
 
 
 def fabricated(count=12, seed=0, **kw):
@@ -74,7 +77,7 @@ def recorded(count=12):
             obs, state, avail, action, reward = (f[k][e] for k in keys)
             won = bool(reward.sum() > 19.9)
             out.append(
-                Battle(
+                RecordedBattle(
                     *(obs[: t + 1], state[: t + 1], avail[: t + 1] > 0, action[:t, :, 0], reward[:t, 0]), t == 60, won
                 )
             )
@@ -196,17 +199,18 @@ def same(data, battles, final_view=True):
 
 
 def fetch(source, map_name, level, mirror):
-    path, digest = pull(source, map_name, level, None, None, mirror.parent / "raw")
-    assert digest == sha256(path)
-    return Episodes.load(path)
+    path, digest = pull(source, map_name, level, None, None, mirror.parent)
+    data = Episodes.load(path)
+    assert digest == of(data)
+    return data
 
 
 def refused(match, source, map_name, level, mirror):
     """The pull fails in one line that matches, and leaves no file."""
     with pytest.raises((ValueError, OSError), match=match) as e:
-        pull(source, map_name, level, None, None, mirror.parent / "raw")
+        pull(source, map_name, level, None, None, mirror.parent)
     assert "\n" not in str(e.value)
-    assert not raw_path(source, map_name, level, mirror.parent / "raw").exists()
+    assert not DataSet(source, map_name, level).raw_path(mirror.parent).exists()
     assert not list(mirror.parent.glob("raw/.*"))
     return str(e.value)
 
@@ -239,6 +243,7 @@ def test_a_return_above_20_is_no_win_where_the_limit_ended_the_battle(mirror):
     same(fetch("icq", "3m", "good", mirror), [shields])
 
 
+@pytest.mark.slow
 def test_a_vault_written_by_flashbax_comes_out_as_recorded(mirror, battles):
     for uid, part in (("Good", battles), ("Poor", battles[:3])):
         as_vault(mirror / "zip" / "3m.vlt", part, uid, more=5)
@@ -358,13 +363,14 @@ def test_whatever_bytes_of_a_file_are_damaged_the_answer_is_one_line(mirror):
     assert answers > 5
 
 
+@pytest.mark.slow
 def test_a_vault_is_refused_without_tensorstore_or_team_pay(mirror, monkeypatch):
     as_vault(mirror / "zip" / "3m.vlt", fabricated(3), pay=[1, 1, 2])
     shutil.make_archive(mirror / "ogmarl" / "3m", "zip", mirror / "zip")
     refused("agents are paid .* no team reward", "ogmarl", "3m", "good", mirror)
     monkeypatch.setitem(sys.modules, "tensorstore", None)
-    with pytest.raises(RuntimeError, match=r"needs tensorstore: pip install '\.\[vault\]'"):
-        pull("ogmarl", "3m", "good", None, None, mirror.parent / "raw")
+    with pytest.raises(RuntimeError, match=r"needs tensorstore: pip install -e '\.\[vault\]'"):
+        pull("ogmarl", "3m", "good", None, None, mirror.parent)
 
 
 class Evil:
@@ -407,6 +413,48 @@ def test_an_archive_that_unpacks_to_an_absurd_size_is_refused(mirror, monkeypatc
         z.writestr("zeros", bytes(100_000))
     monkeypatch.setattr(download, "LARGEST", 99_999)
     refused("unpacks to 100000 bytes, 99999 are allowed", "ogmarl", "3m", "good", mirror)
+
+
+@pytest.fixture
+def packed(tmp_path, monkeypatch):
+    """An archive of three files, and the folder that it is unpacked to."""
+    monkeypatch.setattr(download.paths, "BUILD", tmp_path / "build")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        for name in ("a/empty", "a/numbers", "b"):
+            z.writestr(name, b"" if name == "a/empty" else np.random.default_rng(0).bytes(3_000))
+    return tmp_path / "a.zip", download.unpack(tmp_path / "a.zip")
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("damage", ["flip", "shorten", "remove", "add"])
+def test_an_unpacked_archive_that_changed_is_unpacked_anew(packed, damage, capsys):
+    archive, folder = packed
+    whole, file = contents(folder), folder / "a" / "numbers"
+    assert len(whole) == 3
+    for at in np.random.default_rng(1).integers(0, 3_000, 20 if damage == "flip" else 1):
+        x = file.read_bytes()
+        if damage == "remove":
+            file.unlink()
+        elif damage == "add":
+            (folder / "new").write_bytes(b"x")
+        else:
+            file.write_bytes(x[:at] + (bytes([x[at] ^ 4]) + x[at + 1 :] if damage == "flip" else b""))
+        assert contents(folder) != whole
+        assert download.unpack(archive) == folder and contents(folder) == whole
+        assert "unpacking it anew" in capsys.readouterr().out
+
+
+def test_an_unpacked_archive_is_taken_as_it_is_and_another_one_lies_beside_it(packed, monkeypatch):
+    archive, folder = packed
+    with zipfile.ZipFile(archive, "a") as z:
+        z.writestr("c", "more")
+    other = download.unpack(archive)
+    assert other != folder and len(contents(other)) == 4 and len(contents(folder)) == 3
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", None)
+    assert download.unpack(archive) == other
 
 
 def spoilt(path, key, change):
@@ -481,11 +529,11 @@ def test_repeated_episodes_are_refused_within_a_file_and_over_its_parts(mirror, 
     battles = fabricated(20)
     path = as_pymarl(mirror / "icq" / "3m" / "good" / "a.h5", battles + battles[:2])
     same(fetch("icq", "3m", "good", mirror), battles + battles[:2])  # two copies may be chance
-    raw_path("icq", "3m", "good", mirror.parent / "raw").unlink()
+    DataSet("icq", "3m", "good").raw_path(mirror.parent).unlink()
     path.unlink()
     as_pymarl(path, battles + battles[:3])
     refused("3 of 23 episodes repeat an earlier one", "icq", "3m", "good", mirror)
-    monkeypatch.setattr("omac.sources.battles.GROUP", 10)  # parts without a copy of their own
+    monkeypatch.setattr("omac.datasets.loaders.starcraft.GROUP", 10)  # parts without a copy of their own
     refused("3 of 23 episodes repeat an earlier one", "icq", "3m", "good", mirror)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from omac.statistics import improvement, interval, iqm, mean_std, profile
+from omac.analysis.statistics import improvement, interval, iqm, mean_std, profile
 
 RAGGED = [[3.0, 1.0, 2.0], [10.0, 11.0], [4.0, 8.0, 6.0, 5.0, 7.0]]
 

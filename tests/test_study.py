@@ -4,12 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omac import datasets, results, sources, study, training
-from omac.__main__ import main
+from omac import schema
+from omac.analysis import results
+from omac.cli import main
 from omac.config import load_params
-from omac.episodes import Episodes
+from omac.data.episodes import Episodes
+from omac.datasets import digest, registry
 from omac.evaluation import battle_seeds, evaluate
-from omac.training import Diverged
+from omac.schema import SCORES, read_table, write_csv
+from omac.study import cell as study
+from omac.study import prepare
+from omac.training import trainer
+from omac.training.trainer import Diverged
+
+pytestmark = pytest.mark.slow
 
 COLUMNS = [
     "env",
@@ -45,7 +53,7 @@ def cell(toy, tmp_path, monkeypatch):
 
 def test_a_cell_gives_a_row_per_seed_and_snapshot_a_final_one_and_the_data_sets_own(cell, tmp_path, toy):
     rows, trained, _ = cell(out=tmp_path / "a.csv")
-    written = pd.read_csv(tmp_path / "a.csv")
+    written = read_table(tmp_path / "a.csv")
     assert list(written.columns[:15]) == COLUMNS and len(written) == len(rows)
     assert written.groupby("kind").size().to_dict() == {"data": 1, "eval": 4, "final": 2}
     assert set(written.env) == {"toy"} and set(written[written.kind == "eval"].step) == {100, 200}
@@ -82,7 +90,7 @@ def test_every_cell_reports_what_is_known_offline_of_held_out_episodes(cell, toy
 
 @pytest.mark.parametrize("algorithm", ["icq", "omar", "bcq", "cql"])
 def test_a_cell_of_each_baseline_has_scores_held_out_numbers_and_figures(cell, algorithm):
-    from omac import figures
+    from omac.plots import cell as plots_cell
 
     rows, trained, data = cell(algorithm=algorithm)
     fought = rows[rows.kind != "data"]
@@ -100,10 +108,10 @@ def test_a_cell_of_each_baseline_has_scores_held_out_numbers_and_figures(cell, a
         assert fought[name].notna().all()
     assert (fought.norm_q_max >= fought.norm_q).all() and (fought.norm_q_max > fought.norm_q).any()
     line = results.arrival(rows).iloc[0]
-    assert line["algorithm"] == results.NAMES[algorithm]
+    assert line["algorithm"] == schema.NAMES[algorithm]
     assert (line["std of exp(beta A)"] == "") == ("weight_std" not in rows)  # only ICQ weighs
-    figures.values(rows[rows.kind == "eval"], trained.probe, "title")
-    figures.scores(rows, "title")
+    plots_cell.value_curves(rows[rows.kind == "eval"], trained.probe, "title")
+    plots_cell.score_curves(rows, "title")
 
 
 def test_the_table_of_weights_has_every_cell_that_weighs_the_most_spread_first(cell):
@@ -132,7 +140,7 @@ def test_without_its_simulator_a_cell_reports_offline_and_claims_no_battles(cell
     monkeypatch.setattr(study, "missing", lambda env: "StarCraft II is not installed")
     monkeypatch.setattr(study, "evaluate", None)
     rows, _, _ = cell(out=tmp_path / "a.csv")
-    written = pd.read_csv(tmp_path / "a.csv", keep_default_na=False, na_values=[""])
+    written = read_table(tmp_path / "a.csv", keep_default_na=False, na_values=[""])
     fought = written[written.kind != "data"]
     assert fought.episodes.eq(0).all() and fought.return_mean.isna().all() and fought.held_q_correlation.notna().all()
     assert set(fought.simulator) == {"none"} and len(fought) == 6
@@ -141,11 +149,11 @@ def test_without_its_simulator_a_cell_reports_offline_and_claims_no_battles(cell
 
 def test_two_runs_of_one_cell_write_identical_bytes_and_resume_for_free(cell, tmp_path):
     cell(out=tmp_path / "a.csv")
-    step, training.Run.step = training.Run.step, None  # the finished checkpoint needs no step
+    step, trainer.Trainer.step = trainer.Trainer.step, None  # the finished checkpoint needs no step
     try:
         cell(out=tmp_path / "b.csv")
     finally:
-        training.Run.step = step
+        trainer.Trainer.step = step
     for f in (tmp_path / "build" / "checkpoints").iterdir():
         f.unlink()
     cell(out=tmp_path / "c.csv")  # trains again
@@ -181,24 +189,25 @@ def test_missing_data_unknown_algorithms_and_bad_names_are_named(cell, tmp_path)
     with pytest.raises(ValueError, match="not sampled yet"):
         study.run_cell("smax-6h_vs_8z-medium-100", "omac", folder=tmp_path)
     with pytest.raises(ValueError, match="ratio is 30 %"):
-        datasets.draw_sample("smax-6h_vs_8z-medium-30")
+        registry.draw_sample("smax-6h_vs_8z-medium-30")
 
 
 def test_a_ratio_is_nested_in_the_whole_sample_and_its_parent_is_named(toy, tmp_path):
-    raw = sources.raw_path("toy", "line", "random", tmp_path / "raw")
-    digest = toy.save(raw)
+    raw = registry.DataSet.parse("toy-line-random-100").raw_path(tmp_path)
+    toy.save(raw)
+    parent = digest.of(toy).sha256
     params = {**load_params(), "data": {"sample_episodes": 200, "held_out_episodes": 30, "seed": 0}}
     ids = {}
     for ratio in (100, 50, 10):
-        data = Episodes.load(datasets.draw_sample(f"toy-line-random-{ratio}", params, tmp_path)[0])
+        data = Episodes.load(registry.draw_sample(f"toy-line-random-{ratio}", params, tmp_path)[0])
         ids[ratio] = data.id.tolist()
-        assert data.about["parent_sha256"] == digest and len(data) == 2 * ratio
+        assert data.about["parent"] == parent and len(data) == 2 * ratio
     assert ids[10] == ids[50][:20] == ids[100][:20]
-    held = Episodes.load(datasets.draw_sample("toy-line-random-held", params, tmp_path)[0])
+    held = Episodes.load(registry.draw_sample("toy-line-random-held", params, tmp_path)[0])
     assert len(held) == 30 and not set(held.id.tolist()) & set(ids[100])
     params["data"]["held_out_episodes"] = 101
     with pytest.raises(ValueError, match="cannot sample 101 of 300 episodes after the first 200"):
-        datasets.draw_sample("toy-line-random-held", params, tmp_path)
+        registry.draw_sample("toy-line-random-held", params, tmp_path)
 
 
 def test_all_snapshots_and_seeds_in_one_call_score_as_each_one_alone(cell):
@@ -230,9 +239,14 @@ def test_results_are_gathered_in_order_with_each_data_row_once(cell, tmp_path):
     (tmp_path / "cells" / "stale.csv").write_text("left,over\n1,2\n")
     names = [f"toy-line-random-100-{a}.csv" for a in ("omac", "bc", "icq")]
     out, absent = results.gather(tmp_path / "cells", tmp_path / "results.csv", names)
-    rows = pd.read_csv(out)
+    rows = read_table(out)
     assert absent == ["toy-line-random-100-icq.csv"] and "left" not in rows
     assert (rows.kind == "data").sum() == 1 and set(rows.algorithm) == {"omac", "bc", "data"}
+    (tmp_path / "cells" / f"{names[1][:-4]}.csv").rename(tmp_path / "cells" / names[2])
+    with pytest.raises(
+        ValueError, match="icq.csv, line 2: a row of line-random-100-bc under the name of line-random-100-icq"
+    ):
+        results.gather(tmp_path / "cells", tmp_path / "results.csv", names)
     with pytest.raises(FileNotFoundError, match="make repro"):
         results.gather(tmp_path / "nothing")
 
@@ -248,13 +262,15 @@ def test_ensure_makes_a_data_set_again_when_params_change(toy, tmp_path, monkeyp
 
     def pull(source, map_name, level, episodes, seed, folder):
         made.append((episodes, seed))
-        toy.select(np.arange(episodes), seed=seed).save(sources.raw_path(source, map_name, level, folder))
+        raw, data = registry.DataSet(source, map_name, level), toy.select(np.arange(episodes), seed=seed)
+        data.save(raw.raw_path(folder))
+        registry.identify(data, raw.raw, folder, made=True)
 
-    monkeypatch.setattr(sources, "pull", pull)
+    monkeypatch.setattr(prepare, "pull", pull)
 
     def ensured(**data):
         return Episodes.load(
-            datasets.ensure(
+            prepare.ensure(
                 "smax-line-random-50",
                 {"data": {"pull_episodes": 40, "sample_episodes": 20, "held_out_episodes": 5, "seed": 0, **data}},
                 tmp_path,
@@ -360,7 +376,8 @@ def test_the_table_has_data_bc_omac_with_mean_and_std_over_seeds_ddof_0(capsys, 
         table["last five"].tolist()[2] == "9.00 ± 5.00" and table["best"].tolist()[2] == "11.00 ± 5.00"
     )  # steps 2 to 6; 6 and 16
     assert table["win rate"].tolist() == ["0.20", "0.10 ± 0.00", "0.60 ± 0.10"]
-    rows.to_csv(tmp_path / "r.csv", index=False)
+    empty = {c: None for c in SCORES if c not in rows}
+    write_csv(rows.assign(map="6h_vs_8z", level="good", **empty), tmp_path / "r.csv")
     assert main(["table", str(tmp_path / "r.csv")]) == 0
     assert "OMAC" in capsys.readouterr().out.splitlines()[-1]
 

@@ -8,9 +8,9 @@ import torch
 
 from omac.algorithms import omac
 from omac.config import Hyper, load_params, settings
-from omac.networks import generators
-from omac.replay import Replay
-from omac.training import train
+from omac.nn.networks import generators
+from omac.training.replay import Replay
+from omac.training.trainer import train
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def setup(toy, small):
     return nets, Replay(toy, small).draw([0], 0)
 
 
+@pytest.mark.slow
 def test_bootstrap_takes_the_target_copies_or_the_online_networks(setup, small):
     nets, batch = setup
     for which, v, mix in (("target", nets.v_bar, nets.mix_bar), ("online", nets.v, nets.mix)):
@@ -37,6 +38,7 @@ def test_advantage_takes_the_target_or_the_online_q(setup, small):
         torch.testing.assert_close(adv, (q(batch.o).gather(-1, batch.a[..., None]) - nets.v(batch.o))[..., 0])
 
 
+@pytest.mark.slow
 def test_global_input_is_the_state_or_the_joint_observation(toy, small):
     t = torch.arange(50)[None]
     assert torch.equal(Replay(toy, small).at(t).s[0], torch.from_numpy(toy.state[toy.rows()[1][:50]]))
@@ -76,6 +78,7 @@ def test_mask_dead_leaves_agents_with_a_single_action_out_of_eqs_5_and_8(setup, 
     torch.testing.assert_close(omac.policy_loss(nets, spoiled, adv, hyper), omac.policy_loss(nets, batch, adv, hyper))
 
 
+@pytest.mark.slow
 def test_sequential_learns_the_policy_after_the_values(toy, small):
     joint = train(toy, "omac", small, [0], progress=False)
     after = train(toy, "omac", replace(small, schedule="sequential"), [0], progress=False)
@@ -92,17 +95,17 @@ def test_max_weight_is_reached_and_its_share_is_logged(toy, small):
 
 
 def test_grad_clip_bounds_the_update(toy, small, monkeypatch):
-    from omac import training
+    from omac.training import trainer
 
     seen = []
-    clip = training.clip_per_seed
+    clip = trainer.clip_per_seed
 
     def spy(parameters, limit):
         before = clip(parameters, limit)
         seen.append((before, clip(parameters, 1e9)))  # a second call only measures
         return before
 
-    monkeypatch.setattr(training, "clip_per_seed", spy)
+    monkeypatch.setattr(trainer, "clip_per_seed", spy)
     train(toy, "omac", replace(small, grad_clip=0.05), [0, 1], progress=False)
     assert len(seen) == 3 * small.steps  # V_i; Q_i with the weights; pi_i
     before, after = (torch.stack(x) for x in zip(*seen, strict=True))

@@ -4,14 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omac import comparison, results, table_figures, tables
+from omac import schema
+from omac.analysis import comparison, paper_tables, results, select
 from omac.config import load_params
-from omac.paths import FIGURES, ROOT
+from omac.paths import ROOT
+from omac.plots import profiles, style
+from omac.schema import read_table
 
 KEYS = ["map", "level", "ratio", "algorithm"]
 FIVE = {"omac", "icq", "omar", "bcq", "cql"}
 MAPS = ["5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor"]
-STUDY = pd.read_csv(ROOT / "data" / "results.csv")
+STUDY = read_table(ROOT / "data" / "results.csv")
 
 
 def rows(*cells, **other):
@@ -37,7 +40,7 @@ SOME = rows(
 
 def test_the_papers_tables_are_whole_and_each_cell_is_there_once():
     for name, lines, ratios, names in (("table1", 45, {"100", "50", "10"}, MAPS[1:2]), ("table4", 60, {"100"}, MAPS)):
-        table = tables.published(name)
+        table = paper_tables.published(name)
         assert len(table) == lines == len(table[KEYS].drop_duplicates())
         assert table["map"].drop_duplicates().tolist() == names and set(table.level) == {"good", "medium", "poor"}
         assert set(table.algorithm) == FIVE and set(table.ratio) == ratios
@@ -46,7 +49,7 @@ def test_the_papers_tables_are_whole_and_each_cell_is_there_once():
 
 
 def test_cells_of_the_paper_are_as_printed():
-    one, four = (tables.published(n).set_index(KEYS)[["mean", "std"]] for n in ("table1", "table4"))
+    one, four = (paper_tables.published(n).set_index(KEYS)[["mean", "std"]] for n in ("table1", "table4"))
     assert one.loc["6h_vs_8z", "medium", "50", "omar"].tolist() == ["10.047", "0.11"]  # three digits there alone
     assert one.loc["6h_vs_8z", "good", "50", "omar"].tolist() == ["9.00", "0.27"]
     assert one.loc["6h_vs_8z", "poor", "10", "omac"].tolist() == ["8.59", "0.21"]
@@ -58,7 +61,10 @@ def test_cells_of_the_paper_are_as_printed():
 
 def test_omac_is_best_where_the_papers_text_says_so():
     """6.3: "consistently outperforms the baseline algorithms in all tasks" (Table 1); 6.2: "in most maps" (Table 4)."""
-    best = {n: tables.highest(tables.beside(STUDY, n), "SMAC return (paper)") for n in ("table1", "table4")}
+    best = {
+        n: paper_tables.highest_algorithm(paper_tables.beside(STUDY, n), "SMAC return (paper)")
+        for n in ("table1", "table4")
+    }
     assert best["table1"].tolist() == ["OMAC"] * 9
     assert len(best["table4"]) == 12 and (best["table4"] == "OMAC").sum() == 9
     assert best["table4"]["3s5z_vs_3s6z", "good", "100"] == "BCQ-MA"
@@ -66,18 +72,20 @@ def test_omac_is_best_where_the_papers_text_says_so():
 
 
 def test_others_numbers_are_whole_and_named_by_source():
-    table = tables.published("elsewhere")
+    table = paper_tables.published("elsewhere")
     assert len(table) == 72 == len(table[KEYS].drop_duplicates())
     assert set(table.algorithm) == {"data", "bc", "bcq", "cql", "icq", "omar", "omiga", "comadice"}
     assert table["mean"].astype(float).between(2, 20).all() and table.source.str.len().gt(0).all()
-    wide = tables.elsewhere()
-    assert wide.index.tolist() == [(m, level) for m in MAPS for level in results.LEVELS]
+    wide = paper_tables.elsewhere()
+    assert wide.index.tolist() == [(m, level) for m in MAPS for level in schema.LEVELS]
     assert wide.loc[("corridor", "good"), ["data", "ComaDICE", "OMAC (paper)"]].tolist() == ["19.88", "17.98", "15.21"]
     assert wide.loc[("3s5z_vs_3s6z", "poor")].tolist() == [""] * 8 + ["8.82"]
 
 
 def test_table_2_of_the_paper_is_what_the_study_trains_with():
-    table, quick = (tables.hyperparameters(load_params(), p).set_index("the paper's word") for p in ("laptop", "quick"))
+    table, quick = (
+        paper_tables.hyperparameters(load_params(), p).set_index("the paper's word") for p in ("laptop", "quick")
+    )
     numbers = table.drop(index="Optimizer").iloc[:, :2].map(lambda x: [float(v) for v in x.split(" or ")])
     assert len(table) == 13 and (numbers["its value"] == numbers["ours (laptop)"]).all()
     assert quick.loc["Hidden dimension"].tolist() == ["256", "64", "hidden"]
@@ -86,16 +94,16 @@ def test_table_2_of_the_paper_is_what_the_study_trains_with():
 def test_our_numbers_and_the_papers_never_share_a_column():
     """Ours are above 20 here and nothing published is."""
     for name in ("table1", "table4"):
-        table = tables.beside(SOME, name)
+        table = paper_tables.beside(SOME, name)
         high = table.map(lambda x: x[:1] == "7" and float(x.split(" ")[0]) >= 70)
         assert high["SMAX return (ours)"].sum() == 5 and high.drop(columns="SMAX return (ours)").to_numpy().sum() == 0
         assert all(c.split()[0] == ("SMAX" if "ours" in c else "SMAC") for c in table)
 
 
 def test_a_table_shows_ours_beside_the_paper_and_says_what_has_not_been_run():
-    table = tables.beside(SOME, "table4")
+    table = paper_tables.beside(SOME, "table4")
     assert table.index.tolist() == [
-        (m, level, "100", a) for m in MAPS for level in results.LEVELS for a in results.NAMES.values()
+        (m, level, "100", a) for m in MAPS for level in schema.LEVELS for a in schema.NAMES.values()
     ]
     table = table.sort_index()
     good, mixed, corridor = (table.loc[m, "good", "100"] for m in MAPS[1:])
@@ -113,16 +121,20 @@ def test_ablations_other_profiles_and_other_simulators_stay_out():
         for other in ({"variant": "maxq"}, {"profile": "quick"}, {"env": "smac"})
     )
     all_rows = pd.concat([SOME, strange[strange.kind != "data"]])
-    for make in (lambda r: tables.beside(r, "table4"), tables.snapshots, comparison.comparison):
+    for make in (
+        lambda r: paper_tables.beside(r, "table4"),
+        paper_tables.snapshot_scores,
+        comparison.compare_algorithms,
+    ):
         pd.testing.assert_frame_equal(make(all_rows), make(SOME))
     with pytest.raises(ValueError, match="no final rows of smac at profile laptop; there are smax at laptop$"):
-        comparison.choose(SOME, env="smac")
+        select.choose(SOME, env="smac")
     with pytest.raises(ValueError, match="two final rows"):
-        comparison.choose(pd.concat([SOME, SOME]))
+        select.choose(pd.concat([SOME, SOME]))
 
 
 def test_the_comparison_is_over_the_data_sets_that_both_have():
-    table = comparison.comparison(SOME).set_index("algorithm")
+    table = comparison.compare_algorithms(SOME).set_index("algorithm")
     assert table.index.tolist() == ["data", "BC", "OMAC"]
     assert table["data sets"].tolist() == [2, 1, 2] and table["runs"].tolist() == [2, 3, 4]
     assert table.loc["BC", "SMAX return, IQM"] == "72.00 [72.00, 72.00]"
@@ -131,32 +143,33 @@ def test_the_comparison_is_over_the_data_sets_that_both_have():
     assert table.loc["BC", "P(OMAC better)"].startswith("0.50 [0.00, 1.00]")
     assert table.loc["data", "P(OMAC better)"] == "1.00 [1.00, 1.00]" and table.loc["OMAC", "P(OMAC better)"] == ""
     with pytest.raises(ValueError, match="no scores of 'icq' in smax at profile laptop; there are bc, data, omac"):
-        comparison.comparison(SOME, "icq")
+        comparison.compare_algorithms(SOME, "icq")
 
 
 def test_profiles_are_drawn_where_every_algorithm_has_every_data_set():
-    scores = comparison.runs(comparison.choose(SOME))
+    scores = comparison.runs(select.choose(SOME))
     assert comparison.shared(scores) == (["bc", "omac"], [("6h_vs_8z", "good", 100)])
-    assert comparison.named([("a", "good", 100), ("a", "poor", 100), ("b", "poor", 50)]) == "a good, poor; b poor"
-    alone = comparison.runs(comparison.choose(SOME[SOME.algorithm != "bc"]))
+    assert select.name_sets([("a", "good", 100), ("a", "poor", 100), ("b", "poor", 50)]) == "a good, poor; b poor"
+    alone = comparison.runs(select.choose(SOME[SOME.algorithm != "bc"]))
     assert comparison.shared(alone) == (["omac"], [("6h_vs_8z", "good", 100), ("6h_vs_8z", "poor", 100)])
     np.testing.assert_array_equal(alone["omac"]["6h_vs_8z", "poor", 100], [[75, 77], [0.75, 0.77]])
 
 
 def test_last_mean_of_five_and_best_stand_side_by_side():
-    line = tables.snapshots(SOME).loc["6h_vs_8z", "good", 100, "OMAC"]
+    line = paper_tables.snapshot_scores(SOME).loc["6h_vs_8z", "good", 100, "OMAC"]
     assert line.tolist() == ["0.72 ± 0.01", "72.00 ± 1.00", "73.50 ± 1.00", "74.00 ± 1.00"]
 
 
 def test_a_caption_counts_seeds_and_battles():
-    assert comparison.caption(comparison.choose(SOME)) == "SMAX: 2-3 seeds, 320 battles a seed, profile laptop"
+    assert select.caption(select.choose(SOME)) == "SMAX: 2-3 seeds, 320 battles a seed, profile laptop"
 
 
+@pytest.mark.slow
 def test_a_figure_is_the_same_bytes_twice_as_png_and_as_svg(tmp_path):
-    scores = comparison.runs(comparison.choose(STUDY))
+    scores = comparison.runs(select.choose(STUDY))
     for folder in ("a", "b"):
-        figure = table_figures.profiles(scores, *comparison.shared(scores), "title")
-        path = table_figures.save_both(figure, tmp_path / folder / "profiles.png")
+        figure = profiles.profiles(scores, *comparison.shared(scores), "title")
+        path = style.save_both(figure, tmp_path / folder / "profiles.png")
     for name in ("profiles.png", "profiles.svg"):
         assert (tmp_path / "a" / name).read_bytes() == (path.parent / name).read_bytes()
     assert "date" not in (path.parent / "profiles.svg").read_text()
@@ -164,5 +177,5 @@ def test_a_figure_is_the_same_bytes_twice_as_png_and_as_svg(tmp_path):
 
 @pytest.mark.parametrize("name", ["table1", "table4"])
 def test_the_written_tables_are_those_of_the_committed_results(name):
-    table = tables.beside(STUDY, name).reset_index()
-    assert results.markdown(table) in (FIGURES / f"{name}.md").read_text()
+    table = paper_tables.beside(STUDY, name).reset_index()
+    assert results.markdown(table) in (ROOT / "figures" / f"{name}.md").read_text()

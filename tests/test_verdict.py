@@ -4,17 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omac import claims, evidence, printed, results, tables, verdict, weights
-from omac import verdict_figures as vf
-from omac.evidence import Part, Study
-from omac.paths import FIGURES, ROOT
-from omac.study_figures import prepare
+from omac.analysis import credit_weights, paper_tables, results
+from omac.analysis.select import prepare
+from omac.claims import criteria, evidence, paper_numbers, report, verdicts
+from omac.claims.evidence import Part, Study
+from omac.paths import ROOT
+from omac.plots import verdict as plots_verdict
+from omac.schema import read_table, write_csv
 
-STUDY = pd.read_csv(ROOT / "data" / "results.csv")
-CLAIMS = tables.published("claims")
+STUDY = read_table(ROOT / "data" / "results.csv")
+CLAIMS = paper_tables.published("claims")
 FIVE = ("omac", "icq", "omar", "bcq", "cql")
 TWELVE, NINE = evidence.data_sets("table4"), evidence.data_sets("table1")
-WORDS = {"for": verdict.HOLDS, "against": verdict.FAILS}
+WORDS = {"for": verdicts.HOLDS, "against": verdicts.FAILS}
 
 
 def cell(data_set, line, returns, kind="final", **columns):
@@ -40,17 +42,21 @@ def study(table, level="poor"):
 
 
 def word(test, table, level="poor"):
-    return verdict.decide(*claims.TESTS[test](study(table, level)))
+    return verdicts.decide(*criteria.TESTS[test](study(table, level)))
 
 
 def test_claims_are_well_formed_and_each_names_a_test_that_exists():
     assert CLAIMS["id"].tolist() == [f"C{i + 1:02}" for i in range(len(CLAIMS))] and len(CLAIMS) >= 15
     assert CLAIMS[["section", "sentence", "test", "decides"]].map(len).gt(0).all(axis=None)
     assert not CLAIMS["sentence"].str.contains(r"\||\n").any() and not CLAIMS["sentence"].str.match(r"\s|.*\s$").any()
-    assert set(CLAIMS["test"]) == {"cited", *claims.TESTS, *printed.PRINTED}  # none unknown, none without a claim
+    assert set(CLAIMS["test"]) == {
+        "cited",
+        *criteria.TESTS,
+        *paper_numbers.PRINTED,
+    }  # none unknown, none without a claim
     assert not CLAIMS.duplicated(["sentence", "test"]).any()
     for _, claim in CLAIMS.iterrows():
-        assert verdict.cited(claim) or claim["test"] != "cited"
+        assert verdicts.cited(claim) or claim["test"] != "cited"
 
 
 @pytest.mark.parametrize(
@@ -93,22 +99,22 @@ def test_the_least_of_several_differences_is_above_when_all_are_and_below_when_o
 @pytest.mark.parametrize(
     ("says", "missing", "expected"),
     [
-        ("++", 0, verdict.HOLDS),
-        ("++", 1, verdict.PARTLY),
-        ("+-", 0, verdict.PARTLY),
-        ("+?", 0, verdict.PARTLY),
-        ("-?", 0, verdict.FAILS),
-        ("--", 1, verdict.FAILS),
-        ("??", 0, verdict.CANNOT),
-        ("??", 1, verdict.NOT_RUN),
-        ("", 0, verdict.CANNOT),
-        ("", 1, verdict.NOT_RUN),
+        ("++", 0, verdicts.HOLDS),
+        ("++", 1, verdicts.PARTLY),
+        ("+-", 0, verdicts.PARTLY),
+        ("+?", 0, verdicts.PARTLY),
+        ("-?", 0, verdicts.FAILS),
+        ("--", 1, verdicts.FAILS),
+        ("??", 0, verdicts.CANNOT),
+        ("??", 1, verdicts.NOT_RUN),
+        ("", 0, verdicts.CANNOT),
+        ("", 1, verdicts.NOT_RUN),
     ],
 )
 def test_the_word_follows_from_the_parts_and_from_what_is_missing(says, missing, expected):
     ends = {"+": (1.0, 2.0), "-": (-2.0, -1.0), "?": (-1.0, 1.0)}
     parts = [Part("", evidence.POINTS, 0.0, *ends[x], 0.0, "above") for x in says]
-    assert verdict.decide(parts, ["a cell"] * missing) == expected
+    assert verdicts.decide(parts, ["a cell"] * missing) == expected
 
 
 @pytest.mark.parametrize(
@@ -116,63 +122,63 @@ def test_the_word_follows_from_the_parts_and_from_what_is_missing(says, missing,
     [("outperforms", TWELVE), ("consistently", TWELVE), ("consistently with less data", NINE), ("most", TWELVE)],
 )
 def test_better_than_the_baselines_holds_fails_or_waits_with_the_rows(test, wanted):
-    assert word(test, rows(wanted)) == verdict.HOLDS
-    assert word(test, rows(wanted, omac=8.0)) == verdict.FAILS
-    assert word(test, rows(wanted[:1]).query("algorithm == 'omac'")) == verdict.NOT_RUN
+    assert word(test, rows(wanted)) == verdicts.HOLDS
+    assert word(test, rows(wanted, omac=8.0)) == verdicts.FAILS
+    assert word(test, rows(wanted[:1]).query("algorithm == 'omac'")) == verdicts.NOT_RUN
     one = word(test, rows(wanted[:1], omac=8.0))  # refutes what is said of *all tasks*, not a mean nor *most*
-    assert one == (verdict.FAILS if test == "consistently with less data" else verdict.NOT_RUN)
+    assert one == (verdicts.FAILS if test == "consistently with less data" else verdicts.NOT_RUN)
     equal = word(test, rows(wanted, omac=10.0))  # as good as the others is not better, and highest it is not
-    assert equal == (verdict.FAILS if test in ("most", "consistently") else verdict.CANNOT)
+    assert equal == (verdicts.FAILS if test in ("most", "consistently") else verdicts.CANNOT)
 
 
 def test_better_than_some_baselines_holds_in_part():
     table = rows(TWELVE, icq=14.0)
-    parts, missing = claims.outperforms(study(table))
+    parts, missing = criteria.outperforms(study(table))
     assert {p.what: (p.value, p.says) for p in parts} == {
         "OMAC above ICQ": (0.0, "against"),
         **{f"OMAC above {name}": (1.0, "for") for name in ("OMAR", "BCQ-MA", "CQL-MA")},
     }
-    assert word("outperforms", table) == verdict.PARTLY and not missing
-    assert word("consistently", table) == verdict.FAILS  # the best baseline is ahead everywhere
+    assert word("outperforms", table) == verdicts.PARTLY and not missing
+    assert word("consistently", table) == verdicts.FAILS  # the best baseline is ahead everywhere
     mixed = pd.concat([rows(TWELVE[:9]), rows(TWELVE[9:], icq=14.0)])
-    assert [word(t, mixed) for t in ("consistently", "most")] == [verdict.PARTLY, verdict.HOLDS]
+    assert [word(t, mixed) for t in ("consistently", "most")] == [verdicts.PARTLY, verdicts.HOLDS]
 
 
 def test_super_hard_maps_are_two_and_their_cause_is_the_factorization():
     hard = "consistently on super hard maps"
-    known, cause = rows(TWELVE).query("map in ('6h_vs_8z', 'corridor')"), {11: verdict.HOLDS, 13: verdict.PARTLY}
+    known, cause = rows(TWELVE).query("map in ('6h_vs_8z', 'corridor')"), {11: verdicts.HOLDS, 13: verdicts.PARTLY}
     for without, expected in cause.items():
         assert word(hard, pd.concat([known, cell(POOR, "wo_cvf", around(without))])) == expected
-    assert word(hard, known) == verdict.PARTLY and claims.TESTS[hard](study(known))[1] == [(POOR, "wo_cvf")]
+    assert word(hard, known) == verdicts.PARTLY and criteria.TESTS[hard](study(known))[1] == [(POOR, "wo_cvf")]
     lost = rows(TWELVE, omac=8.0).query("map in ('6h_vs_8z', 'corridor')")
-    assert word(hard, lost) == verdict.FAILS and word(hard, lost.query("level == 'good'")) == verdict.NOT_RUN
+    assert word(hard, lost) == verdicts.FAILS and word(hard, lost.query("level == 'good'")) == verdicts.NOT_RUN
 
 
 def test_a_probability_over_data_sets_waits_until_those_that_are_missing_cannot_change_it():
-    parts, missing = claims.outperforms(study(rows(TWELVE[:3])))
+    parts, missing = criteria.outperforms(study(rows(TWELVE[:3])))
     assert {(p.value, p.low, p.high, p.says) for p in parts} == {(1.0, 0.25, 1.0, "open")} and len(
         missing
     ) == 9 * 5 + 27
-    parts, missing = claims.outperforms(study(rows(TWELVE[:7])))
+    parts, missing = criteria.outperforms(study(rows(TWELVE[:7])))
     assert [p.says for p in parts] == ["for"] * 4 and not missing
-    assert word("outperforms", rows(TWELVE[:7], omac=8.0)) == verdict.FAILS
-    assert word("outperforms", rows(TWELVE[:5], omac=8.0)) == verdict.NOT_RUN
+    assert word("outperforms", rows(TWELVE[:7], omac=8.0)) == verdicts.FAILS
+    assert word("outperforms", rows(TWELVE[:5], omac=8.0)) == verdicts.NOT_RUN
 
 
 def test_the_difference_is_to_the_baseline_that_is_best_there():
-    part = claims.consistently(study(rows(TWELVE[:1], icq=11.5)))[0][0]
+    part = criteria.consistently(study(rows(TWELVE[:1], icq=11.5)))[0][0]
     assert part.what == "5m_vs_6m good: OMAC − ICQ, the best baseline"
     assert (part.low, part.value, part.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_most_waits_until_the_data_sets_that_are_missing_cannot_change_it():
     for n, says in ((6, "open"), (7, "for")):
-        (part,), missing = claims.most(study(rows(TWELVE[:n])))
+        (part,), missing = criteria.most(study(rows(TWELVE[:n])))
         assert (part.low, part.high, part.says) == (pytest.approx(n / 12), pytest.approx(1.0), says)
         assert bool(missing) == (says == "open")
-    assert word("most", rows(TWELVE[:7])) == verdict.HOLDS and word("most", rows(TWELVE[:6])) == verdict.NOT_RUN
-    assert word("most", rows(TWELVE[:7], omac=8.0)) == verdict.FAILS
-    assert word("most", rows(TWELVE[:5], omac=8.0)) == verdict.NOT_RUN  # the other seven may still be won
+    assert word("most", rows(TWELVE[:7])) == verdicts.HOLDS and word("most", rows(TWELVE[:6])) == verdicts.NOT_RUN
+    assert word("most", rows(TWELVE[:7], omac=8.0)) == verdicts.FAILS
+    assert word("most", rows(TWELVE[:5], omac=8.0)) == verdicts.NOT_RUN  # the other seven may still be won
 
 
 def test_less_data_costs_the_baselines_more_or_not_and_cells_that_lack_are_named():
@@ -183,18 +189,18 @@ def test_less_data_costs_the_baselines_more_or_not_and_cells_that_lack_are_named
             for a in FIVE
         )
 
-    parts, missing = claims.drop(study(table({"bcq": 0.5})))
+    parts, missing = criteria.drop(study(table({"bcq": 0.5})))
     assert not missing and len(parts) == 8
     found = {p.what: (round(p.value, 6), p.says) for p in parts}
     assert found["loss of ICQ − OMAC's, 100 to 10 %"] == (2.0, "for")
     assert found["loss of BCQ-MA − OMAC's, 100 to 50 %"] == (-0.5, "against")
-    assert word("drop", table({})) == verdict.HOLDS and word("drop", table({"bcq": 0.5})) == verdict.PARTLY
-    assert word("drop", table(dict.fromkeys(FIVE[1:], 0.0))) == verdict.FAILS
+    assert word("drop", table({})) == verdicts.HOLDS and word("drop", table({"bcq": 0.5})) == verdicts.PARTLY
+    assert word("drop", table(dict.fromkeys(FIVE[1:], 0.0))) == verdicts.FAILS
     two = table({}).query("level != 'poor'")  # a mean of three levels
-    assert word("drop", two) == word("outperforms, and drop", two) == verdict.NOT_RUN
+    assert word("drop", two) == word("outperforms, and drop", two) == verdicts.NOT_RUN
     whole = table({}).query("ratio == 100")
-    assert word("drop", whole) == verdict.NOT_RUN
-    assert vf.lacking(claims.drop(study(whole))[1]) == "all five: 6h_vs_8z, 50 %; all five: 6h_vs_8z, 10 %"
+    assert word("drop", whole) == verdicts.NOT_RUN
+    assert report.lacking(criteria.drop(study(whole))[1]) == "all five: 6h_vs_8z, 50 %; all five: 6h_vs_8z, 10 %"
 
 
 POOR = ("6h_vs_8z", "poor", 100)
@@ -207,24 +213,24 @@ def ablated(level="poor", **means):
 @pytest.mark.parametrize(
     ("test", "means", "expected"),
     [
-        ("gain of CVF", {"omac": 12, "wo_cvf": 11}, verdict.HOLDS),
-        ("gain of CVF", {"omac": 11, "wo_cvf": 12}, verdict.FAILS),
-        ("gain of CVF", {"omac": 11, "wo_cvf": 11}, verdict.CANNOT),
-        ("gain of CVF", {"omac": 11}, verdict.NOT_RUN),
-        ("much better than CVF-maxQ", {"omac": 12, "maxq": 11}, verdict.HOLDS),
-        ("much better than CVF-maxQ", {"omac": 12, "maxq": 11.8}, verdict.FAILS),
-        ("gain of in-sample values", {"omac": 12, "maxq": 11.8}, verdict.HOLDS),
-        ("tau", {"omac": 12, "tau_08": 12.3, "tau_05": 11}, verdict.HOLDS),
-        ("tau", {"omac": 12, "tau_08": 12.3, "tau_05": 12}, verdict.PARTLY),
-        ("tau", {"omac": 12, "tau_08": 14, "tau_05": 14}, verdict.FAILS),
-        ("tau", {"omac": 12, "tau_08": 14, "tau_05": 12}, verdict.FAILS),  # one of the two much better
-        ("tau", {"omac": 12, "tau_08": 12.3}, verdict.PARTLY),
-        ("tau", {"omac": 12}, verdict.NOT_RUN),
+        ("gain of CVF", {"omac": 12, "wo_cvf": 11}, verdicts.HOLDS),
+        ("gain of CVF", {"omac": 11, "wo_cvf": 12}, verdicts.FAILS),
+        ("gain of CVF", {"omac": 11, "wo_cvf": 11}, verdicts.CANNOT),
+        ("gain of CVF", {"omac": 11}, verdicts.NOT_RUN),
+        ("much better than CVF-maxQ", {"omac": 12, "maxq": 11}, verdicts.HOLDS),
+        ("much better than CVF-maxQ", {"omac": 12, "maxq": 11.8}, verdicts.FAILS),
+        ("gain of in-sample values", {"omac": 12, "maxq": 11.8}, verdicts.HOLDS),
+        ("tau", {"omac": 12, "tau_08": 12.3, "tau_05": 11}, verdicts.HOLDS),
+        ("tau", {"omac": 12, "tau_08": 12.3, "tau_05": 12}, verdicts.PARTLY),
+        ("tau", {"omac": 12, "tau_08": 14, "tau_05": 14}, verdicts.FAILS),
+        ("tau", {"omac": 12, "tau_08": 14, "tau_05": 12}, verdicts.FAILS),  # one of the two much better
+        ("tau", {"omac": 12, "tau_08": 12.3}, verdicts.PARTLY),
+        ("tau", {"omac": 12}, verdicts.NOT_RUN),
     ],
 )
 def test_a_part_of_omac_is_judged_seed_by_seed_on_its_level_alone(test, means, expected):
     assert word(test, ablated(**means)) == expected
-    assert word(test, ablated("medium", **means)) == verdict.NOT_RUN
+    assert word(test, ablated("medium", **means)) == verdicts.NOT_RUN
     assert word(test, ablated("medium", **means), "medium") == expected
 
 
@@ -232,48 +238,51 @@ def test_differences_are_paired_by_seed():
     """Seeds far apart, each a little better: unpaired intervals would hide it."""
     seeds = np.array([2.0, 6.0, 10.0, 14.0, 18.0])
     table = pd.concat([cell(POOR, "omac", seeds + 0.5), cell(POOR, "wo_cvf", seeds[:4])])
-    (part,), _ = claims.TESTS["gain of CVF"](study(table.sample(frac=1, random_state=0)))
+    (part,), _ = criteria.TESTS["gain of CVF"](study(table.sample(frac=1, random_state=0)))
     assert (part.low, part.value, part.high) == pytest.approx((0.5, 0.5, 0.5))  # the fifth seed has no partner
     strangers = pd.concat([cell(POOR, "omac", [1.0]), cell(POOR, "wo_cvf", [1.0]).assign(seed=7)])
-    assert claims.TESTS["gain of CVF"](study(strangers)) == ([], [(POOR, "wo_cvf")])
+    assert criteria.TESTS["gain of CVF"](study(strangers)) == ([], [(POOR, "wo_cvf")])
 
 
 def test_stability_is_a_smaller_spread_over_seeds():
     wide = pd.concat([cell(POOR, "omac", around(12)), cell(POOR, "wo_cca", [6.0, 9.0, 11.0, 13.0, 16.0])])
-    gain, spread = claims.better_and_steadier(study(wide))[0]
+    gain, spread = criteria.better_and_steadier(study(wide))[0]
     assert gain.value == pytest.approx(1.0) and spread.value == pytest.approx(
         np.std([6, 9, 11, 13, 16]) - 0.1414, abs=1e-4
     )
-    assert spread.says == "for" and gain.says == "open" and word("better and steadier", wide) == verdict.PARTLY
+    assert spread.says == "for" and gain.says == "open" and word("better and steadier", wide) == verdicts.PARTLY
 
 
 def test_values_of_an_explicit_maximum_lie_above_or_not():
     def table(**q_tot):
         return pd.concat(cell(POOR, line, around(12), q_tot=q) for line, q in q_tot.items())
 
-    assert word("overestimated", table(omac=8.0, tau_08=9.0, maxq=10.0)) == verdict.HOLDS
+    assert word("overestimated", table(omac=8.0, tau_08=9.0, maxq=10.0)) == verdicts.HOLDS
     assert (
-        word("overestimated", table(omac=7.0, tau_08=9.0, maxq=8.0)) == verdict.CANNOT
+        word("overestimated", table(omac=7.0, tau_08=9.0, maxq=8.0)) == verdicts.CANNOT
     )  # below a value within the data
-    assert word("overestimated", table(omac=10.0, tau_08=11.0, maxq=8.0)) == verdict.CANNOT  # it could, and did not
-    assert word("overestimated", table(omac=8.0, maxq=10.0)) == verdict.NOT_RUN
-    assert word("overestimated", ablated(omac=12, tau_08=12, maxq=11)) == verdict.NOT_RUN  # rows without the column
+    assert word("overestimated", table(omac=10.0, tau_08=11.0, maxq=8.0)) == verdicts.CANNOT  # it could, and did not
+    assert word("overestimated", table(omac=8.0, maxq=10.0)) == verdicts.NOT_RUN
+    assert word("overestimated", ablated(omac=12, tau_08=12, maxq=11)) == verdicts.NOT_RUN  # rows without the column
     some = CLAIMS[CLAIMS["test"] == "overestimated"]  # a part is untested; the first rests on a test of theory too
-    for maxq, expected in ((10.0, [verdict.PARTLY] * 2), (8.0, [verdict.PARTLY, verdict.CANNOT])):
-        found = verdict.verdicts(table(omac=8.0, tau_08=9.0, maxq=maxq), claims=some)
+    for maxq, expected in ((10.0, [verdicts.PARTLY] * 2), (8.0, [verdicts.PARTLY, verdicts.CANNOT])):
+        found = verdicts.verdicts(table(omac=8.0, tau_08=9.0, maxq=maxq), claims=some)
         assert [v.word for v in found] == expected
-        assert vf.measured(found[0]).startswith("shown by `test_lemma2") and "CVF-maxQ − max(" in vf.measured(found[0])
+        assert report.measured(found[0]).startswith("shown by `test_lemma2") and "CVF-maxQ − max(" in report.measured(
+            found[0]
+        )
 
 
 def test_eq1_on_trained_networks_is_refuted_by_states_that_break_it_and_never_shown():
     def table(share, number=12):
         return pd.concat(cell(d, "omac", around(12), igm_violation=share) for d in TWELVE[:number])
 
-    assert word("igm", table(0.2)) == verdict.FAILS and word("igm", table(0.0)) == verdict.CANNOT
-    assert word("igm", table(0.2, 1)) == verdict.FAILS and word("igm", table(0.1, 1)) == verdict.NOT_RUN
-    assert word("igm", rows(TWELVE)) == verdict.NOT_RUN
+    assert word("igm", table(0.2)) == verdicts.FAILS and word("igm", table(0.0)) == verdicts.CANNOT
+    assert word("igm", table(0.2, 1)) == verdicts.FAILS and word("igm", table(0.1, 1)) == verdicts.NOT_RUN
+    assert word("igm", rows(TWELVE)) == verdicts.NOT_RUN
 
 
+@pytest.mark.slow
 def test_values_are_nearer_the_returns_that_followed_or_not():
     def table(number=12, **q_tot):
         return pd.concat(
@@ -282,26 +291,26 @@ def test_values_are_nearer_the_returns_that_followed_or_not():
             for a in ("omac", "omar", "bcq", "cql")
         )
 
-    parts, missing = claims.nearer(study(table(bcq=9.0, cql=2.0)))
+    parts, missing = criteria.nearer(study(table(bcq=9.0, cql=2.0)))
     assert not missing and [(p.value, p.says) for p in parts] == [(1.0, "for")] * 2  # above and below, and not OMAR
-    assert word("nearer", table(bcq=9.0, cql=3.5)) == verdict.PARTLY and word("nearer", table()) == verdict.CANNOT
-    assert word("nearer", table(omac=9.0)) == verdict.FAILS and word("nearer", table(1, omac=9.0)) == verdict.NOT_RUN
-    assert word("nearer", rows(TWELVE)) == verdict.NOT_RUN  # rows without the columns
+    assert word("nearer", table(bcq=9.0, cql=3.5)) == verdicts.PARTLY and word("nearer", table()) == verdicts.CANNOT
+    assert word("nearer", table(omac=9.0)) == verdicts.FAILS and word("nearer", table(1, omac=9.0)) == verdicts.NOT_RUN
+    assert word("nearer", rows(TWELVE)) == verdicts.NOT_RUN  # rows without the columns
     some = CLAIMS[CLAIMS["test"] == "nearer"]
-    capped = [v.word for v in verdict.verdicts(table(bcq=9.0, cql=9.0), claims=some)]
-    assert capped == [verdict.PARTLY] * len(some) and some["untested"].map(len).all()
-    free = verdict.verdicts(table(bcq=9.0, cql=9.0), claims=some.assign(untested=""))
-    assert {v.word for v in free} == {verdict.HOLDS}
+    capped = [v.word for v in verdicts.verdicts(table(bcq=9.0, cql=9.0), claims=some)]
+    assert capped == [verdicts.PARTLY] * len(some) and some["untested"].map(len).all()
+    free = verdicts.verdicts(table(bcq=9.0, cql=9.0), claims=some.assign(untested=""))
+    assert {v.word for v in free} == {verdicts.HOLDS}
     assert (
-        vf.table(free)["what decides"][0] + f"; not tested: {some['untested'].iloc[0]}"
-        == vf.table(verdict.verdicts(table(), claims=some))["what decides"][0]
+        report.verdict_table(free)["what decides"][0] + f"; not tested: {some['untested'].iloc[0]}"
+        == report.verdict_table(verdicts.verdicts(table(), claims=some))["what decides"][0]
     )
 
 
 def test_credit_weights_are_correlated_within_an_agent_and_the_coupling_narrows_their_spread(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "path", lambda dataset: tmp_path / f"{dataset}.csv")
+    monkeypatch.setattr(credit_weights, "path_of", lambda dataset: tmp_path / f"{dataset}.csv")
     tests = ("correlated", "coupling")
-    assert [word(t, rows(NINE[:1])) for t in tests] == [verdict.NOT_RUN] * 2
+    assert [word(t, rows(NINE[:1])) for t in tests] == [verdicts.NOT_RUN] * 2
     rng = np.random.default_rng(0)
 
     def write(coupled, control, agents=0.0):
@@ -313,69 +322,87 @@ def test_credit_weights_are_correlated_within_an_agent_and_the_coupling_narrows_
                 data = slope * w + 0.1 * rng.random(200) + agents * agent
                 table = {"variant": line, "seed": seed, "agent": agent, "w_v": w + 1 + agents * agent, "data": data}
                 parts.append(pd.DataFrame(table))
-        pd.concat(parts).to_csv(tmp_path / "smax-6h_vs_8z-poor-100.csv", index=False)
+        write_csv(pd.concat(parts), tmp_path / "smax-6h_vs_8z-poor-100.csv")
         return [word(t, rows(NINE[:1])) for t in tests]
 
     alike, apart = [1] * 5, [-1, -1, 0, 1, 1]
-    assert write(alike, apart) == [verdict.HOLDS, verdict.HOLDS]
-    assert write(apart, alike) == [verdict.CANNOT, verdict.FAILS]
-    assert write([-1] * 5, apart, agents=9.0) == [verdict.FAILS, verdict.HOLDS]  # pooled over agents r would be near 1
+    assert write(alike, apart) == [verdicts.HOLDS, verdicts.HOLDS]
+    assert write(apart, alike) == [verdicts.CANNOT, verdicts.FAILS]
+    assert write([-1] * 5, apart, agents=9.0) == [
+        verdicts.FAILS,
+        verdicts.HOLDS,
+    ]  # pooled over agents r would be near 1
 
 
 def test_the_papers_tables_are_held_against_its_text():
-    assert printed.highest()[:2] == (9, 12) and printed.highest("table1")[:2] == (9, 9)
+    assert paper_numbers.highest()[:2] == (9, 12) and paper_numbers.highest("table1")[:2] == (9, 9)
     assert (
         "clearly above all four (Welch) on 1; not on 5m_vs_6m poor, 3s5z_vs_3s6z good, corridor good"
-        in printed.highest()[2]
+        in paper_numbers.highest()[2]
     )
-    assert printed.highest("table1")[2].endswith("printed oddly: 10.047")
-    assert printed.highest(maps=("6h_vs_8z", "corridor"))[:2] == (5, 6)
-    assert printed.drop()[:2] == (8, 8) and "poor 10 % BCQ-MA (2.33 against OMAC's 2.49)" in printed.drop()[2]
-    assert "level by level in 21 of 24" in printed.drop()[2]
-    assert printed.outperforms()[:2] == (4, 4) and "ICQ on 9" in printed.outperforms()[2]
-    assert printed.quality()[:2] == (1, 2)
-    assert printed.quality()[2].endswith("no number for 3s5z_vs_3s6z good; no number for 3s5z_vs_3s6z medium")
-    assert printed.others() == "with others' baselines, highest on 7 of 9"
-    assert [verdict.by_count(k, 3) for k in (3, 2, 0)] == [verdict.HOLDS, verdict.PARTLY, verdict.FAILS]
+    assert paper_numbers.highest("table1")[2].endswith("printed oddly: 10.047")
+    assert paper_numbers.highest(maps=("6h_vs_8z", "corridor"))[:2] == (5, 6)
+    assert (
+        paper_numbers.drop()[:2] == (8, 8) and "poor 10 % BCQ-MA (2.33 against OMAC's 2.49)" in paper_numbers.drop()[2]
+    )
+    assert "level by level in 21 of 24" in paper_numbers.drop()[2]
+    assert paper_numbers.outperforms()[:2] == (4, 4) and "ICQ on 9" in paper_numbers.outperforms()[2]
+    assert paper_numbers.quality()[:2] == (1, 2)
+    assert paper_numbers.quality()[2].endswith("no number for 3s5z_vs_3s6z good; no number for 3s5z_vs_3s6z medium")
+    assert paper_numbers.others() == "with others' baselines, highest on 7 of 9"
+    assert [verdicts.by_count(k, 3) for k in (3, 2, 0)] == [verdicts.HOLDS, verdicts.PARTLY, verdicts.FAILS]
 
 
 def test_other_printed_numbers_would_give_other_words(monkeypatch):
     def better(name):
-        table = tables.published(name)
+        table = paper_tables.published(name)
         ours = table["algorithm"] == "omac"
         return table.assign(mean=table["mean"].where(~ours, "19.00"), std=table["std"].where(~ours, "0.10"))
 
-    monkeypatch.setattr(printed, "published", better)
-    assert printed.highest()[:2] == (12, 12) and "clearly above all four (Welch) on 12" in printed.highest()[2]
-    assert printed.highest()[2].count("not on") == 0 and "level by level in 24 of 24" in printed.drop()[2]
+    monkeypatch.setattr(paper_numbers, "published", better)
+    assert (
+        paper_numbers.highest()[:2] == (12, 12) and "clearly above all four (Welch) on 12" in paper_numbers.highest()[2]
+    )
+    assert paper_numbers.highest()[2].count("not on") == 0 and "level by level in 24 of 24" in paper_numbers.drop()[2]
 
     def worse(name):
-        table = tables.published(name)
+        table = paper_tables.published(name)
         return table.assign(mean=table["mean"].where((table["algorithm"] != "omac") | (table["ratio"] != "50"), "9.00"))
 
-    monkeypatch.setattr(printed, "published", worse)
-    assert printed.drop()[:2] == (4, 8)  # 10 % alone
+    monkeypatch.setattr(paper_numbers, "published", worse)
+    assert paper_numbers.drop()[:2] == (4, 8)  # 10 % alone
 
 
+@pytest.mark.slow
 def test_verdicts_follow_the_rows_and_take_no_other_profile_or_ablation_for_omac(monkeypatch):
-    monkeypatch.setattr(claims, "data_sets", lambda name: TWELVE[3:6])
+    monkeypatch.setattr(criteria, "data_sets", lambda name: TWELVE[3:6])
     some = CLAIMS[CLAIMS["test"].isin(["outperforms", "most", "gain of CVF", "nothing", "quality"])].drop_duplicates(
         "test"
     )
 
     def words(table):
-        return {v.claim["test"]: v.word for v in verdict.verdicts(table, claims=some)}
+        return {v.claim["test"]: v.word for v in verdicts.verdicts(table, claims=some)}
 
-    fixed = {"nothing": verdict.CANNOT, "quality": verdict.CANNOT}
+    fixed = {"nothing": verdicts.CANNOT, "quality": verdicts.CANNOT}
     ahead = pd.concat([rows(TWELVE[3:6]), cell(POOR, "wo_cvf", around(11))])
-    assert words(ahead) == {"outperforms": verdict.HOLDS, "most": verdict.HOLDS, "gain of CVF": verdict.HOLDS, **fixed}
+    assert words(ahead) == {
+        "outperforms": verdicts.HOLDS,
+        "most": verdicts.HOLDS,
+        "gain of CVF": verdicts.HOLDS,
+        **fixed,
+    }
     behind = pd.concat([rows(TWELVE[3:6], omac=8.0), cell(POOR, "wo_cvf", around(11))])
-    assert words(behind) == {"outperforms": verdict.FAILS, "most": verdict.FAILS, "gain of CVF": verdict.FAILS, **fixed}
+    assert words(behind) == {
+        "outperforms": verdicts.FAILS,
+        "most": verdicts.FAILS,
+        "gain of CVF": verdicts.FAILS,
+        **fixed,
+    }
     quick = pd.concat(
         [rows(TWELVE[3:4]), rows(TWELVE[3:6]).assign(profile="quick"), rows(TWELVE[3:6]).assign(env="smac")]
     )
     assert words(quick) == {
-        **dict.fromkeys(("outperforms", "most", "gain of CVF"), verdict.NOT_RUN),
+        **dict.fromkeys(("outperforms", "most", "gain of CVF"), verdicts.NOT_RUN),
         **fixed,
     }
 
@@ -394,48 +421,52 @@ def test_verdicts_follow_the_rows_and_take_no_other_profile_or_ablation_for_omac
 )
 def test_a_claim_that_cannot_be_judged_is_refused_by_name(change, words):
     with pytest.raises(ValueError, match=words):
-        verdict.verdicts(rows(TWELVE[:1]), claims=CLAIMS[:1].assign(**change))
+        verdicts.verdicts(rows(TWELVE[:1]), claims=CLAIMS[:1].assign(**change))
 
 
 def test_rows_that_cannot_be_judged_are_refused():
     table = rows(TWELVE[:1])
     with pytest.raises(ValueError, match="no final rows of smac at profile laptop"):
-        verdict.verdicts(table, env="smac")
+        verdicts.verdicts(table, env="smac")
     with pytest.raises(ValueError, match="level is 'best'; it must be one of good, medium, poor"):
-        verdict.verdicts(table, level="best")
+        verdicts.verdicts(table, level="best")
     twice = pd.concat([table, *[cell(POOR, "wo_cvf", [1.0])] * 2])
     with pytest.raises(ValueError, match="two final rows"):
-        verdict.verdicts(twice)
+        verdicts.verdicts(twice)
 
 
 def test_missing_cells_are_named_in_few_words():
     missing = [(d, a) for d in TWELVE[:3] for a in FIVE] + [(POOR, "wo_cca"), (POOR, "icq")]
-    assert vf.lacking(missing) == "all five: 5m_vs_6m; w/o CCA, ICQ: 6h_vs_8z poor" and vf.lacking([]) == ""
+    assert report.lacking(missing) == "all five: 5m_vs_6m; w/o CCA, ICQ: 6h_vs_8z poor" and report.lacking([]) == ""
 
 
 def test_table_and_figure_show_each_claim_and_each_statistic_once():
     chosen = CLAIMS[CLAIMS["test"].isin(["consistently", "consistently with less data", "tau", "cited"])]
-    found = verdict.verdicts(pd.concat([rows(TWELVE[3:4]), ablated(omac=12, tau_08=12.3)]), claims=chosen)
-    table = vf.table(found).set_index("")
+    found = verdicts.verdicts(pd.concat([rows(TWELVE[3:4]), ablated(omac=12, tau_08=12.3)]), claims=chosen)
+    table = report.verdict_table(found).set_index("")
     assert table.index.tolist() == chosen["id"].tolist()
     tau = table.loc[chosen.set_index("test").loc["tau", "id"]]
     assert tau["verdict"] == "**holds in part**" and tau["found here (SMAX)"].startswith(
         "OMAC − tau 0.8, poor: -0.30 ["
     )
     assert tau["found here (SMAX)"].endswith("*not run yet:* tau 0.5: 6h_vs_8z poor")
-    numbers = vf.statistics(found)
+    numbers = report.statistics(found)
     assert len(numbers) == 3 and numbers["statistic"].is_unique and "," in numbers["claims"][0]
-    points, share = vf.forest(found, "title").axes
+    points, share = plots_verdict.forest(found, "title").axes
     assert [points.get_xlabel(), share.get_xlabel()] == ["points of return", "share"] and len(share.get_yticks()) == 1
     words = [t.get_text().split("  (")[0] for axis in (points, share) for t in axis.get_yticklabels()]
     assert words == numbers["statistic"].tolist()
-    assert all(vf.table([v])["verdict"][0] == f"**{v.word}**" for v in found if v.word != verdict.PARTLY)
+    assert all(report.verdict_table([v])["verdict"][0] == f"**{v.word}**" for v in found if v.word != verdicts.PARTLY)
     whole = [v for v in found if v.claim["test"] == "consistently"]
-    assert vf.table(whole)["in printed numbers (SMAC)"][0].startswith("**holds in part**, 9 of 12: ")
-    assert vf.table(whole)["verdict"][0] == "**holds in part**, 1 of 2"  # one data set, of most too few
+    assert report.verdict_table(whole)["in printed numbers (SMAC)"][0].startswith("**holds in part**, 9 of 12: ")
+    assert report.verdict_table(whole)["verdict"][0] == "**holds in part**, 1 of 2"  # one data set, of most too few
     with pytest.raises(ValueError, match="no claim has a statistic"):
-        vf.forest([v for v in found if v.claim["test"] == "cited"], "title")
+        plots_verdict.forest([v for v in found if v.claim["test"] == "cited"], "title")
 
 
+@pytest.mark.slow
 def test_the_written_verdicts_are_those_of_the_committed_results():
-    assert results.markdown(vf.table(verdict.verdicts(STUDY))) in (FIGURES / "verdict.md").read_text()
+    assert (
+        results.markdown(report.verdict_table(verdicts.verdicts(STUDY)))
+        in (ROOT / "figures" / "verdict.md").read_text()
+    )

@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from omac import losses
 from omac.algorithms.common import alive
-from omac.networks import AgentMLP
-from omac.policy import log_pi, policy_diagnostics
+from omac.nn import losses
+from omac.nn.networks import AgentMLP
+from omac.nn.policy import log_pi, policy_diagnostics
 
 GROUPS = {"pi": ["pi"]}
 TARGETS = []

@@ -9,11 +9,11 @@ logits. There is no policy network, and the values need G, so no `schedule: sequ
 import torch
 from torch import nn
 
-from omac import losses
 from omac.algorithms import common
 from omac.algorithms.common import TARGETS  # noqa: F401
-from omac.networks import AgentMLP
-from omac.policy import MASKED, policy_diagnostics, take
+from omac.nn import losses
+from omac.nn.networks import AgentMLP
+from omac.nn.policy import MASKED, policy_diagnostics, take
 
 GROUPS = {"q": ["q", "mix"], "g": ["g"]}
 READS = ("hidden", "cca_hidden", "gamma", "bootstrap", "mask_actions", "mask_dead", "threshold", "logit_penalty")

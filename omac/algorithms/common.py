@@ -8,9 +8,10 @@ import copy
 import torch
 from torch import nn
 
-from omac import losses
-from omac.networks import AgentMLP, Factorization
-from omac.policy import MASKED, take
+from omac.nn import losses
+from omac.nn.factorization import Factorization
+from omac.nn.networks import AgentMLP
+from omac.nn.policy import MASKED, take
 
 TARGETS = [("q", "q_bar"), ("mix", "mix_bar")]
 

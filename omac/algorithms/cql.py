@@ -7,10 +7,10 @@ The maximum is of the online Q_i and the target copies value it. There is no pol
 
 import torch
 
-from omac import losses
 from omac.algorithms import common
 from omac.algorithms.common import TARGETS  # noqa: F401
-from omac.policy import policy_diagnostics, take
+from omac.nn import losses
+from omac.nn.policy import policy_diagnostics, take
 
 GROUPS = {"q": ["q", "mix"]}
 READS = ("hidden", "cca_hidden", "gamma", "bootstrap", "mask_actions", "mask_dead", "alpha")

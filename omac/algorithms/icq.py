@@ -9,11 +9,11 @@ of the TD error and of the softmax. The values do not depend on the policy: both
 
 import torch
 
-from omac import losses
 from omac.algorithms import common
 from omac.algorithms.common import TARGETS  # noqa: F401
-from omac.networks import AgentMLP
-from omac.policy import log_probs, policy_diagnostics, take
+from omac.nn import losses
+from omac.nn.networks import AgentMLP
+from omac.nn.policy import log_probs, policy_diagnostics, take
 
 GROUPS = {"q": ["q", "mix"], "pi": ["pi"]}
 READS = (

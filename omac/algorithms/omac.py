@@ -10,11 +10,12 @@ import copy
 import torch
 from torch import nn
 
-from omac import losses
 from omac.algorithms.common import alive, counted
-from omac.igm import single_deviations
-from omac.networks import AgentMLP, Factorization
-from omac.policy import log_pi, policy_diagnostics, take
+from omac.nn import losses
+from omac.nn.factorization import Factorization
+from omac.nn.igm import single_deviations
+from omac.nn.networks import AgentMLP
+from omac.nn.policy import log_pi, policy_diagnostics, take
 
 GROUPS = {"v": ["v"], "q": ["q", "mix"], "pi": ["pi"]}
 TARGETS = [("q", "q_bar"), ("v", "v_bar"), ("mix", "mix_bar")]

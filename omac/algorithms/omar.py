@@ -8,11 +8,11 @@ depend on the policy: both schedules.
 
 import torch
 
-from omac import losses
 from omac.algorithms import common, cql
 from omac.algorithms.common import TARGETS  # noqa: F401
-from omac.networks import AgentMLP
-from omac.policy import log_probs, policy_diagnostics, take
+from omac.nn import losses
+from omac.nn.networks import AgentMLP
+from omac.nn.policy import log_probs, policy_diagnostics, take
 
 GROUPS = {"q": ["q", "mix"], "pi": ["pi"]}
 READS = (*cql.READS, "search", "search_weight", "search_samples", "search_rounds")

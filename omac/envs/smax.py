@@ -7,15 +7,55 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from omac.envs import Spec, Step, View, check_actions
+from omac.envs.battle import Spec, Step, View, check_actions
+from omac.envs.smax_maps import settings_of
 from omac.paths import BUILD
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+PINS = {  # all of JAX that can change a battle, whatever its user has set; recorded with the data
+    "jax_platforms": "cpu",
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_enable_x64": False,
+    "jax_default_matmul_precision": None,
+    "jax_numpy_dtype_promotion": "standard",
+}
+CALM = {  # what would stop or slow a battle
+    "jax_numpy_rank_promotion": "allow",
+    "jax_enable_custom_prng": False,
+    "jax_legacy_prng_key": "allow",
+    "jax_debug_key_reuse": False,
+    "jax_debug_nans": False,
+    "jax_debug_infs": False,
+    "jax_disable_jit": False,
+}
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
+
+def _cpu():
+    """Name the CPU as a JAX device, in a process that prefers other platforms too. Raises RuntimeError where there is none."""
+    asked, cpu = jax.config.jax_platforms, PINS["jax_platforms"]
+    if not asked or cpu not in asked.split(","):  # alone where nobody asked: other platforms take seconds to begin
+        jax.config.update("jax_platforms", f"{asked},{cpu}" if asked else cpu)
+    try:
+        return jax.devices(cpu)[0]
+    except RuntimeError as e:
+        raise RuntimeError(
+            f"SMAX is fought on the CPU, which JAX does not offer here: set JAX_PLATFORMS=cpu ({str(e).splitlines()[0]})"
+        ) from None
+
+
+@contextlib.contextmanager
+def pinned():
+    """Inside it JAX computes as PINS say, in this thread; outside it stays as its user has set it."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.default_device(_cpu()))
+        for name, value in {**PINS, **CALM}.items():
+            if name != "jax_platforms":
+                stack.enter_context(getattr(jax, name.removeprefix("jax_"))(value))
+        yield
 
 
 @contextlib.contextmanager
@@ -32,42 +72,40 @@ def without_init(*packages):
 
 
 # whose __init__ import every game: nearly half the time that a cell took to begin
-with without_init("jaxmarl", "jaxmarl.environments"):
+with pinned(), without_init("jaxmarl", "jaxmarl.environments"):
     from jaxmarl.environments.smax import HeuristicEnemySMAX, Scenario, map_name_to_scenario, register_scenario
 
 jax.config.update("jax_compilation_cache_dir", os.environ.get("OMAC_JAX_CACHE", str(BUILD / "jax-cache")))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 REWARD_SCALE = 10.0  # SMAX pays 1 for all damage and 1 for the win; SMAC's scale is 0-20
-MAPS = ("5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor")
-ZEALOT, ZERGLING = 3, 4
-CARD = {
-    "corridor": "6 zealots against 24 zerglings on an 8-high strip of 32 with solid walls; the zealot hits for 16 (StarCraft II: 2 x 8), "
-    "because with JaxMARL's 8 the map cannot be won. StarCraft II's map has one choke point and its own terrain."
-}
 
 
 def simulator(map_name):
-    """The JaxMARL environment of a map. Raises ValueError for a map outside the paper's four."""
-    if map_name not in MAPS:
-        raise ValueError(f"no SMAX map {map_name!r}; there are {', '.join(MAPS)}")
-    extra = {"walls_cause_death": True}
-    if map_name == "corridor":
-        units = jnp.array([ZEALOT] * 6 + [ZERGLING] * 24, dtype=jnp.uint8)
-        register_scenario("corridor", Scenario(units, 6, 24, False, False))
-        extra = {
-            "walls_cause_death": False,
-            "map_height": 8,
-            "unit_type_attacks": jnp.array([9.0, 10.0, 13.0, 16.0, 5.0, 12.0]),
-        }
-    return HeuristicEnemySMAX(
-        scenario=map_name_to_scenario(map_name), see_enemy_actions=True, attack_mode="closest", **extra
+    """The JaxMARL environment of a map.
+
+    Raises ValueError for a map outside the paper's four, RuntimeError when JaxMARL was imported in 64-bit mode.
+    """
+    settings = dict(settings_of(map_name))
+    if "units" in settings:
+        units = jnp.array(settings.pop("units"), dtype=jnp.uint8)
+        allies = settings.pop("allies")
+        register_scenario(map_name, Scenario(units, allies, len(units) - allies, False, False))
+    settings = {k: jnp.array(v) if isinstance(v, list) else v for k, v in settings.items()}
+    sim = HeuristicEnemySMAX(
+        scenario=map_name_to_scenario(map_name), see_enemy_actions=True, attack_mode="closest", **settings
     )
+    if sim.unit_type_health.dtype != jnp.float32:
+        raise RuntimeError(
+            f"JaxMARL was imported with JAX in 64-bit mode, its numbers are {sim.unit_type_health.dtype}: import omac.envs.smax first"
+        )
+    return sim
 
 
 class Smax:
     """E battles of one SMAX map behind the Battle contract, one compiled call a step."""
 
+    @pinned()
     def __init__(self, map_name, battles):
         self.sim = simulator(map_name)
         self.spec = Spec(
@@ -85,6 +123,7 @@ class Smax:
         self._step = jax.jit(partial(_step, self.sim))
         self._carry = self._out = None
 
+    @pinned()
     def reset(self, seeds, where=None):
         """See Battle.reset."""
         seeds = np.asarray(seeds, np.uint32)
@@ -99,6 +138,7 @@ class Smax:
         self._carry, self._out = self._begin(seeds, self._carry, self._out, where)
         return self._read().view
 
+    @pinned()
     def step(self, action):
         """See Battle.step."""
         if self._carry is None:
@@ -137,7 +177,7 @@ def _begin(sim, seeds, carry, out, where):
     """Battles `where` begin anew, each from its own key; the others stay as they are."""
 
     def one(seed):
-        key = jax.random.PRNGKey(seed)
+        key = jnp.stack([jnp.zeros_like(seed), seed])  # PRNGKey's own, without a user's jax_random_seed_offset
         _, state = sim.reset(key)
         no = jnp.zeros((), bool)
         return (key, state), (_view(sim, state), jnp.zeros((), jnp.float32), no, no, no)

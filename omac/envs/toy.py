@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from omac.envs import Spec, Step, View, check_actions
+from omac.envs.battle import Spec, Step, View, check_actions
 
 AGENTS, LENGTH, HORIZON = 2, 4, 10
 STAY, LEFT, RIGHT = range(3)

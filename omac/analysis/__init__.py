@@ -1,0 +1,1 @@
+"""Rows -> selections, statistics, tables. Nothing here needs torch."""

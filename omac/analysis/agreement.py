@@ -1,0 +1,64 @@
+"""Do two runs of the same cells agree? Three words: same, within the interval over seeds, different."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from omac.analysis.statistics import LEVEL
+from omac.schema import CELL, KEYS, label
+
+SAME, WITHIN, DIFFERENT = "same", "within the interval over seeds", "different"
+
+
+def compare_means(ours, theirs):
+    """Say whether two samples of scores agree: SAME where equal number by number, else WITHIN where Welch's 95 % interval
+    of the difference of their means holds 0, else DIFFERENT.
+
+    ours, theirs  [runs], in the same order, in units of their score
+    """
+    ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
+    if ours.shape == theirs.shape and np.array_equal(ours, theirs):
+        return SAME
+    if min(len(ours), len(theirs)) < 2:
+        return DIFFERENT
+    gap = ours.mean() - theirs.mean()
+    each = [x.var(ddof=1) / len(x) for x in (ours, theirs)]
+    if sum(each) == 0:
+        return DIFFERENT if gap else SAME
+    free = sum(each) ** 2 / sum(v**2 / (len(x) - 1) for v, x in zip(each, (ours, theirs), strict=True))
+    return WITHIN if abs(gap) <= stats.t.ppf((1 + LEVEL) / 2, free) * np.sqrt(sum(each)) else DIFFERENT
+
+
+def agreement(rows, reference):
+    """Hold the last policies' returns against a reference's, a line per cell of `rows` that both have.
+
+    SAME: every number of the cell's rows is equal, whatever machine is named. Returns a DataFrame with both means ± std
+    over seeds (ddof 0) and the word. Raises ValueError when the two have no cell in common.
+    """
+    lines = []
+    of_both = [
+        dict(iter(x[x["kind"] != "data"].fillna({"variant": ""}).groupby(CELL, sort=False))) for x in (rows, reference)
+    ]
+    for key, ours in of_both[0].items():
+        if key not in of_both[1]:
+            continue
+        theirs = of_both[1][key]
+        finals = [x.loc[x["kind"] == "final"].sort_values("seed")["return_mean"] for x in (ours, theirs)]
+        word = SAME if _equal(ours, theirs) else compare_means(*finals)
+        word = WITHIN if word == SAME and not _equal(ours, theirs) else word
+        name = dict(zip(CELL, key, strict=True))
+        means = [f"{x.mean():.2f} ± {x.std(ddof=0):.2f}" for x in finals]
+        lines.append([name["map"], name["level"], label(name["algorithm"], name["variant"]), *means, word])
+    if not lines:
+        raise ValueError(
+            "the two files of rows have no cell in common: compare runs of one data set, algorithm and profile"
+        )
+    return pd.DataFrame(
+        lines, columns=["map", "level", "algorithm", "return here", "return of the reference", "agreement"]
+    )
+
+
+def _equal(a, b):
+    """Whether two tables hold the same numbers, the machine's name aside."""
+    a, b = (x.drop(columns="machine", errors="ignore").sort_values([*KEYS]).reset_index(drop=True) for x in (a, b))
+    return list(a) == list(b) and a.equals(b)

@@ -1,0 +1,199 @@
+"""The tables of docs/_generated, a Markdown file each, and README's matrix of scores; all from committed files.
+
+What a table says is discussed on the page of docs/ that links to it.
+"""
+
+import pandas as pd
+
+from omac.analysis.credit_weights import correlations, path_of
+from omac.analysis.results import HEADLINE, arrival, difference, final_table, markdown, offline, short, weighing
+from omac.analysis.select import caption, choose
+from omac.paths import ROOT, atomic
+from omac.schema import DISTRIBUTIONS, LEVELS, MAPS, NAMES, OFFLINE, SET, label, read_rows, read_table
+
+DATA = ROOT / "data"
+GENERATED = ROOT / "docs" / "_generated"
+CREDIT_MAP = "6h_vs_8z"  # of Figure 4
+LAST_UPDATES = 30  # of MAPPO: the mean over them says where a training seed ended
+
+
+LAST = "mean ± std over seeds (ddof 0) of the last policy, greedy"
+
+
+def docs_tables(overview):
+    """Build every file of docs/_generated from the committed rows.
+
+    Args:
+        overview: the data cards, a line per data set (datasets.cards.overview).
+    Returns:
+        {file name: Markdown text}.
+    """
+    study, quick = (read_rows(DATA / name / "results.csv") for name in (".", "quick"))
+    real = pd.concat([read_rows(f) for f in sorted((DATA / "real").glob("*.csv"))])
+    pages = _scores(study, quick) | _values(study, quick) | _data(overview, real)
+    return {f"{name}.md": _page(*parts) for name, parts in pages.items()}
+
+
+def _scores(study, quick):
+    fought = caption(choose(study))
+    return {
+        "final_scores": (
+            "Final scores",
+            f"{fought}; {LAST}. `last five` and `best` are returns of the shorter evaluations during training.",
+            final_table(study)[HEADLINE],
+        ),
+        "omac_minus_baselines": (
+            "OMAC minus each baseline",
+            f"{fought}. Difference of returns on the same battles, seed by seed; mean ± std over seeds (ddof 0).",
+            baseline_differences(study),
+        ),
+        "quick": (
+            "Scores of `make quick`",
+            f"6h_vs_8z medium. {caption(choose(quick, profile='quick'))}; {LAST}. `episodes`: battles of all seeds, or "
+            "episodes of the data set.",
+            short(final_table(quick)),
+        ),
+    }
+
+
+def _values(study, quick):
+    return {
+        "weight_statistics": (
+            "Weight statistics",
+            f"{caption(choose(study))}; {LAST}. The weights are exp(beta A) of Eq. 8, for ICQ its softmax weights. A std of "
+            "0 is behaviour cloning. `log-likelihood` is that of held-out actions, in nats.",
+            weighing(study),
+        ),
+        "value_convergence": (
+            "Value convergence",
+            "Means over seeds, on transitions spread evenly over the data. Q_tot is compared with the discounted "
+            "return-to-go in the data (`return that followed`). `correlation` is Pearson's of the two.",
+            arrival(pd.concat([study, quick])),
+        ),
+        "credit_correlations": (
+            "Correlation of the credit weights",
+            f"w_v and the mean of w_q over a_i, {CREDIT_MAP}, SMAX; means over seeds. `within an agent`: mean over agents.",
+            credit_correlations(),
+        ),
+        "bcq_values": (
+            "BCQ-MA: values by threshold",
+            "6h_vs_8z medium, SMAX; means over seeds at the first and last snapshot.",
+            bcq_values(study),
+        ),
+    }
+
+
+def _data(overview, real):
+    return {
+        "data_cards": (
+            "Data sets",
+            "SMAX: seeded samples of the raw data sets. ODIS: the whole file, real StarCraft II. `std`, `min` and `max` are "
+            "those of returns. `dead`: share of agent-steps at which the agent could only stop.",
+            overview,
+        ),
+        "behaviour_policies": (
+            "Behaviour policies",
+            f"MAPPO in SMAX, by training seed; means over the last {LAST_UPDATES} updates, actions sampled. The last column "
+            f"is the first step at which the mean win rate over {LAST_UPDATES} updates is 0.9.",
+            behaviour_policies(),
+        ),
+        "odis_offline": (
+            "ODIS 3m medium, offline metrics",
+            "Real StarCraft II data; mean ± std over seeds (ddof 0) of the last networks, on held-out episodes.",
+            offline(real)[["map", "level", "algorithm", "profile", *OFFLINE.values()]],
+        ),
+        "odis_value_convergence": (
+            "ODIS 3m medium, value convergence",
+            "The columns are those of [value convergence](value_convergence.md), on real StarCraft II data.",
+            arrival(real),
+        ),
+    }
+
+
+def _page(title, about, table):
+    return f"# {title}\n\nWritten by `python -m omac tables`.\n{about}\n\n{markdown(table)}\n"
+
+
+def write_docs_tables(overview, folder=GENERATED):
+    """Write `docs_tables` to `folder`. Returns the paths."""
+    paths = []
+    for name, text in docs_tables(overview).items():
+        with atomic(folder / name) as part:
+            part.write_text(text)
+        paths.append(folder / name)
+    return paths
+
+
+def score_matrix(rows, map_name="6h_vs_8z", profile="laptop"):
+    """Tabulate the last policies of one map, return (win rate): a line per algorithm, a column per level.
+
+    Args:
+        rows: result rows; ablations are left out, and so are samples smaller than 100 %.
+    Returns:
+        A DataFrame of text, its first column the algorithm.
+    """
+    table = final_table(choose(rows, profile=profile))
+    table = table[(table["map"] == map_name) & (table["ratio"] == 100)]
+    wins = table["win rate"].str.split(" ± ").str[0].astype(float).map("{:.0%}".format)
+    texts = table.assign(text=table["return"] + " (" + wins + ")").pivot(
+        index="algorithm", columns="level", values="text"
+    )
+    order = [name for name in NAMES.values() if name in texts.index]
+    columns = texts.reindex(index=order, columns=LEVELS).fillna("")
+    return columns.rename_axis(index=f"{map_name}, return (win rate)", columns=None).reset_index()
+
+
+def baseline_differences(study):
+    """Tabulate the return of OMAC minus that of each baseline: a line per baseline and data set that both have."""
+    tables = []
+    for other in (name for name in NAMES if name not in ("data", "omac")):
+        table = difference(study, other=other)
+        table.columns = [*SET, "profile", "OMAC minus baseline", "seeds ahead"]
+        tables.append(table.assign(baseline=NAMES[other])[["baseline", *table.columns]])
+    return pd.concat(tables)
+
+
+def credit_correlations():
+    """Tabulate how w_v goes with the mean of w_q: a line per level, variant and distribution of a_i (Figure 4)."""
+    lines = []
+    for level in LEVELS:
+        path = path_of(f"smax-{CREDIT_MAP}-{level}-100")
+        if path.exists():
+            table = correlations(read_table(path))
+            table = table[~table["seed"].isin(["pooled", "scaled"])]
+            for (variant, a_i), group in table.groupby(["variant", "a_i"], sort=False):
+                numbers = [f"{group[c].mean():.2f}" for c in ("pearson", "spearman", "agent")]
+                lines.append([level, label("omac", variant), DISTRIBUTIONS[a_i], *numbers])
+    return pd.DataFrame(lines, columns=["level", "algorithm", "a_i", "Pearson", "Spearman", "Pearson within an agent"])
+
+
+def bcq_values(study):
+    """Tabulate Q_tot and L_Q of BCQ-MA at the first and last snapshot, for each threshold that was run."""
+    register = [read_rows(f) for f in sorted((DATA / "register").glob("*-bcq-*.csv"))]
+    rows = pd.concat([study[(study["map"] == "6h_vs_8z") & (study["level"] == "medium")], *register])
+    rows = rows[(rows["algorithm"] == "bcq") & (rows["kind"] == "eval")]
+    lines = []
+    for (profile, variant), group in rows.groupby(["profile", "variant"], sort=False):
+        mean = group.groupby("step")[["q_tot", "L_Q", "return_followed"]].mean()
+        first, end = mean.iloc[0], mean.iloc[-1]
+        change = [f"{first[c]:.2f} to {end[c]:.2f}" for c in ("q_tot", "L_Q")]
+        lines.append([label("bcq", variant), profile, int(mean.index[-1]), *change, f"{end['return_followed']:.2f}"])
+    return pd.DataFrame(
+        lines, columns=["algorithm", "profile", "steps", "Q_tot", "L_Q", "discounted return-to-go in the data"]
+    )
+
+
+def behaviour_policies():
+    """Tabulate where MAPPO's training ended: a line per map and training seed."""
+    lines = []
+    for name in MAPS:
+        for seed, curve in read_table(DATA / "behaviour" / f"smax-{name}.csv").groupby("seed"):
+            last = curve.tail(LAST_UPDATES)
+            won = curve["steps"][curve["win_rate"].rolling(LAST_UPDATES).mean() >= 0.9]
+            steps = [f"{x / 1e6:.1f}" for x in (curve["steps"].max(), *won.head(1))]
+            scores = [f"{last['return'].mean():.1f}", f"{last['win_rate'].mean():.2f}"]
+            lines.append([name, seed, steps[0], *scores, steps[1] if len(won) else "never"])
+    return pd.DataFrame(
+        lines,
+        columns=["map", "seed", "million battle-steps", "return", "win rate", "90 % wins after (million battle-steps)"],
+    )

@@ -1,0 +1,1 @@
+"""The paper's claims, their tests, and the verdicts in words."""

@@ -1,0 +1,97 @@
+"""The verdicts in words and as tables."""
+
+from collections import Counter
+
+import pandas as pd
+
+from omac.analysis.paper_tables import PAPERS
+from omac.analysis.select import name_sets
+from omac.claims.evidence import LEVEL, POINTS, SHARE, P, R
+from omac.claims.verdicts import CANNOT, NOT_RUN, PARTLY
+from omac.schema import LABEL, LEVELS
+
+UNITS = [P, POINTS, SHARE, R]
+SAID = {"for": "as claimed", "against": "the other way", "open": "undecided"}
+
+
+def lacking(missing):
+    """Cells that are not there, in words: "ICQ, OMAR: 6h_vs_8z good, poor; ..."; "" of none. missing: [(data set, line), ...]."""
+    lines, groups = {}, {}
+    for data_set, line in missing:
+        lines.setdefault(data_set, []).append(LABEL.get(line, line))
+    for (name, level, ratio), names in lines.items():
+        who = "all five" if set(names) == set(PAPERS) else ", ".join(names)
+        groups.setdefault((who, ratio), []).append((name, level, ratio))
+    found = []
+    for (who, ratio), of in groups.items():
+        words = name_sets(of).replace(f" {', '.join(LEVELS)}", "").replace(";", ",")
+        found.append(f"{who}: {words}" + ("" if ratio == 100 else f", {ratio} %"))
+    return "; ".join(found)
+
+
+def number(part):
+    """ "0.39 [-0.10, 0.80]": a Part's value and interval."""
+    return f"{part.value:.2f} [{part.low:.2f}, {part.high:.2f}]"
+
+
+def measured(verdict):
+    """What was found for a claim, in words: up to three numbers with their intervals, of more how they stand; then what is missing."""
+    parts, claim = verdict.parts, verdict.claim
+    says = Counter(p.says for p in parts)
+    words = "; ".join(f"{p.what}: {number(p)}" for p in parts)
+    if len(parts) > 3:
+        words = f"of {len(parts)} statistics {', '.join(f'{says[s]} {SAID[s]}' for s in SAID if says[s])}"
+    elif verdict.word == CANNOT and parts:
+        words += "; undecided"
+    quoted = {"shown by": claim["shown_by"], "against it": claim["broken_by"]}
+    cited = [f"{how} {_citation(x)}" for how, x in quoted.items() if x]
+    return "; ".join(filter(None, [*cited, words, verdict.missing and f"*{NOT_RUN}:* {lacking(verdict.missing)}"]))
+
+
+def _citation(x):
+    """ "tests/test_equations.py: test_eq1" as "`test_eq1`", words of a notebook as "02_method (“words”)"."""
+    pairs = [y.split(": ", 1) for y in x.split("; ")]
+    return ", ".join(f"`{w}`" if f.endswith(".py") else f"{f.split('/')[-1][:-6]} (“{w}”)" for f, w in pairs)
+
+
+def verdict_table(verdicts, env="smax"):
+    """One line per claim: the sentence, what decides it, what was found, the verdict, and the paper's own tables.
+
+    Beside "holds in part" how many of several statistics are as claimed.
+    """
+    return pd.DataFrame(
+        {
+            "": v.claim["id"],
+            "section": v.claim["section"],
+            "the paper says": v.claim["sentence"],
+            "what decides": "; not tested: ".join(filter(None, [v.claim["decides"], v.claim["untested"]])),
+            f"found here ({env.upper()})": measured(v),
+            "verdict": f"**{v.word}**" + _count(v),
+            "in printed numbers (SMAC)": f"**{v.printed_word}**, {v.printed}" if v.printed else "",
+        }
+        for v in verdicts
+    )
+
+
+def _count(verdict):
+    n, parts = sum(p.says == "for" for p in verdict.parts), len(verdict.parts)
+    return f", {n} of {parts}" if verdict.word == PARTLY and parts > 1 else ""
+
+
+def statistics(verdicts):
+    """One line per statistic behind the verdicts, each once, with the claims that it decides, by unit."""
+    lines = each_part(verdicts)
+    bars = {"above": "above {:g}", "below": "below {:g}", "within": "within ±{:g}"}
+    return pd.DataFrame(
+        [(", ".join(ids), p.what, p.unit, number(p), bars[p.side].format(p.bar), SAID[p.says]) for p, ids in lines],
+        columns=["claims", "statistic", "unit", f"value [{100 * LEVEL:g} %]", "claimed", "interval"],
+    )
+
+
+def each_part(verdicts):
+    """[(Part, [ids of its claims])], each Part once, by unit; it says where its interval lies, whatever a claim may take from it."""
+    claims = {}
+    for v in verdicts:
+        for p in v.parts:
+            claims.setdefault(p._replace(only=""), []).append(v.claim["id"])
+    return sorted(claims.items(), key=lambda x: UNITS.index(x[0].unit))

@@ -1,0 +1,114 @@
+"""The verdict on each claim of data/paper/claims.csv, by stated rules, from committed rows and printed numbers."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import pandas as pd
+
+from omac.analysis import select
+from omac.analysis.paper_tables import published
+from omac.analysis.results import final_table
+from omac.analysis.select import prepare
+from omac.claims.criteria import TESTS
+from omac.claims.evidence import CHANCE, CLOSE, LEVEL, RARE, Study
+from omac.claims.paper_numbers import PRINTED
+from omac.paths import ROOT
+from omac.schema import LEVELS
+
+HOLDS, PARTLY, FAILS = "holds", "holds in part", "does not hold"
+CANNOT, NOT_RUN = "cannot be tested here", "not run yet"
+WORDS = [HOLDS, PARTLY, FAILS, CANNOT, NOT_RUN]
+
+
+class Verdict(NamedTuple):
+    """A claim (a line of claims.csv, a Series), the word on it, its Parts, what is missing, and the paper's own numbers."""
+
+    claim: pd.Series
+    word: str
+    parts: list
+    missing: list
+    printed_word: str
+    printed: str
+
+
+def rules():
+    """The thresholds, in words: one line each."""
+    return [
+        f"interval: {100 * LEVEL:g} %, over seeds; a statistic counts when the whole interval is on one side of its bar",
+        "  differences on one data set: Student's t; of several lines the least counts, its upper end by Bonferroni's level",
+        "  all else: bootstrap; probabilities and shares over data sets widen as if a missing one were 0, and 1",
+        f"probability that a run returns more, and share of data sets: bar {CHANCE}",
+        f"difference: bar 0; 'close' is within ±{CLOSE} points of return, 'much better' beyond {CLOSE}",
+        f"share of states that break Eq. (1): bar {RARE}",
+    ]
+
+
+def decide(parts, missing, citations=()):
+    """The word on a claim from its Parts, from what is missing, and from `cited`, which counts as a Part for each way it says.
+
+    All parts as claimed: holds, in part while something is missing. Some: holds in part. None, and at least one the
+    other way: does not hold. All undecided, or no parts: not run yet when something is missing, else it cannot be tested.
+    """
+    says = Counter([*(p.says for p in parts), *citations])
+    if says["for"]:
+        return HOLDS if says["for"] == says.total() and not missing else PARTLY
+    if says["against"]:
+        return FAILS
+    return NOT_RUN if missing else CANNOT
+
+
+def by_count(how_many, of):
+    """The word on a claim of which `how_many` of `of` printed comparisons are as claimed."""
+    return HOLDS if how_many == of else PARTLY if how_many else FAILS
+
+
+def cited(claim):
+    """What tests and notebooks say of a claim: "for" by those that show it, "against" by those that break it, in a list.
+
+    shown_by, broken_by: "file: words; ...", files relative to the checkout. Raises ValueError when a file does not hold
+    its words, or nothing is cited for a claim of theory.
+    """
+    found = []
+    for column, says in (("shown_by", "for"), ("broken_by", "against")):
+        found += [says] if claim[column] else []
+        for file, words in (x.split(": ", 1) for x in claim[column].split("; ") if x):
+            path = ROOT / file
+            exact = f"def {words}(" if path.suffix == ".py" else words
+            if not path.is_file() or exact not in path.read_text():
+                raise ValueError(
+                    f"claim {claim['id']} cites {words!r} in {file}, which does not hold it: correct claims.csv"
+                )
+    if claim["test"] == "cited" and not found:
+        raise ValueError(f"claim {claim['id']} is cited but names no test: fill shown_by or broken_by in claims.csv")
+    return found
+
+
+def verdicts(rows, env="smax", profile="laptop", level="poor", claims=None):
+    """A Verdict for each claim. rows: tidy result rows; level: where the parts of 6.4 are ablated, in the paper poor.
+
+    claims: default data/paper/claims.csv; one of which something is `untested` holds in part at most. Raises ValueError for
+    an unknown test, a citation that does not exist, rows without the environment and profile, another level, and two
+    final rows of one seed.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"level is {level!r}; it must be one of {', '.join(LEVELS)}")
+    claims = published("claims") if claims is None else claims
+    select.choose(rows, env, profile)  # says what there is when there is nothing
+    study = Study(prepare(rows, env, profile), env, level)
+    final_table(study.rows)  # refuses two runs in one file, of ablations too
+    measured, found = {}, []
+    for _, claim in claims.iterrows():
+        test = claim["test"]
+        if test not in ("cited", *TESTS, *PRINTED):
+            raise ValueError(f"claim {claim['id']} names the test {test!r}; there are cited, {', '.join(TESTS)}")
+        if test in TESTS and test not in measured:
+            measured[test] = TESTS[test](study)
+        parts, missing = measured.get(test, ([], []))
+        word = decide(parts, missing, cited(claim))
+        word = PARTLY if word == HOLDS and claim["untested"] else word
+        printed_word, printed = "", ""
+        if test in PRINTED:
+            how_many, of, words = PRINTED[test]()
+            printed_word, printed = by_count(how_many, of), f"{how_many} of {of}: {words}"
+        found.append(Verdict(claim, word, parts, list(dict.fromkeys(missing)), printed_word, printed))
+    return found

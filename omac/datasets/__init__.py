@@ -1,0 +1,1 @@
+"""Data sets by name: registry, samples, digests, cards, and what others recorded."""

@@ -1,0 +1,120 @@
+"""Data sets by name, <source>-<map>-<level>-<part>: where they lie and how they are sampled."""
+
+from dataclasses import dataclass, replace
+
+from omac.config import load_params
+from omac.data.episodes import Episodes, subsample
+from omac.datasets import digest
+from omac.paths import ROOT, shown
+
+RATIOS = ("100", "50", "10")  # % of the 1000 episodes (Table 1)
+HELD = "held"  # in place of the ratio: the episodes that are never trained on
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The name of a data set, in its parts. part: the ratio in %, or "held" for the episodes that are never trained on."""
+
+    source: str
+    map: str
+    level: str
+    part: str = "100"
+
+    def __post_init__(self):
+        if self.part not in (*RATIOS, HELD):
+            raise ValueError(f"ratio is {self.part} %; the paper has {', '.join(RATIOS)}; {HELD} is never trained on")
+
+    @classmethod
+    def parse(cls, name):
+        """Read a name such as smax-6h_vs_8z-medium-100. Raises ValueError for another form."""
+        parts = name.split("-")
+        if len(parts) != 4 or not (parts[3].isdigit() or parts[3] == HELD):
+            raise ValueError(
+                f"data set {name!r} is not <source>-<map>-<level>-<ratio>, for instance smax-6h_vs_8z-medium-100, "
+                "or smax-6h_vs_8z-medium-held for the held-out episodes"
+            )
+        return cls(*parts)
+
+    @property
+    def name(self):
+        """<source>-<map>-<level>-<part>."""
+        return f"{self.raw}-{self.part}"
+
+    @property
+    def raw(self):
+        """The name of the raw data set that it is a sample of."""
+        return f"{self.source}-{self.map}-{self.level}"
+
+    @property
+    def held(self):
+        """The held-out episodes beside it: the same for all its ratios."""
+        return replace(self, part=HELD)
+
+    def path(self, folder=ROOT / "data"):
+        """<folder>/episodes/<name>.h5."""
+        return folder / "episodes" / f"{self.name}.h5"
+
+    def raw_path(self, folder=ROOT / "data"):
+        """<folder>/raw/<raw>.h5."""
+        return folder / "raw" / f"{self.raw}.h5"
+
+    def drawn(self, data):
+        """(episodes, episodes skipped before them) that it takes of the seeded permutation of its raw file."""
+        if self.part == HELD:
+            return data["held_out_episodes"], data["sample_episodes"]
+        return data["sample_episodes"] * int(self.part) // 100, 0
+
+
+def digest_path(name, folder=ROOT / "data"):
+    """<folder>/digests/<name>.txt, of a raw data set or a sample."""
+    return folder / "digests" / f"{name}.txt"
+
+
+def identify(data, name, folder=ROOT / "data", made=False):
+    """Hold Episodes against the digest of their name, and write it where there is none yet. Returns the Digest.
+
+    made: they were just made; where no stage of dvc.yaml watches them, in other folders than data/ and of other sources
+    than smax, theirs becomes the digest.
+    Raises DataDiffers, a ValueError, that names the first episode and field, and the remedies.
+    """
+    path = digest_path(name, folder)
+    watched = folder == ROOT / "data" and name.startswith("smax-")
+    if not path.exists() or (made and not watched):
+        found = digest.of(data)
+        digest.write(found, path)
+        return found
+    stage = "subsample" if name.count("-") == 3 else "pull"
+    return digest.hold(data, path, name, f"dvc repro -f {stage}@{name}")
+
+
+def draw_sample(dataset, params=None, folder=ROOT / "data"):
+    """Sample a raw data set, seeded: `sample_episodes` episodes, the ratio's share of them (nested), or the
+    `held_out_episodes` that come after all of them.
+
+    Returns (path, Digest). Raises ValueError for an unknown part, too few episodes or other data than the digest's,
+    DataError for a bad raw file.
+    """
+    data, wanted = (params or load_params())["data"], DataSet.parse(dataset)
+    raw = Episodes.load(wanted.raw_path(folder))
+    parent = identify(raw, wanted.raw, folder)
+    count, skip = wanted.drawn(data)
+    sample = subsample(raw, count, data["seed"], parent.sha256, skip)
+    found = identify(sample, wanted.name, folder, made=True)
+    sample.save(wanted.path(folder))
+    return wanted.path(folder), found
+
+
+def load(dataset, folder=ROOT / "data"):
+    """Load the Episodes of a sampled data set, and hold them against their digest.
+
+    Raises DataError for a bad file, ValueError for one of another map or level, or of other data.
+    """
+    wanted = DataSet.parse(dataset)
+    data = Episodes.load(wanted.path(folder))
+    if (data.about["map"], data.about["level"]) != (wanted.map, wanted.level):
+        raise ValueError(
+            f"{shown(wanted.path(folder))} holds {data.about['map']} {data.about['level']}, its name says "
+            f"{wanted.map} {wanted.level}: it was renamed or copied"
+        )
+    identify(data, wanted.name, folder)
+    return data

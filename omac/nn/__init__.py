@@ -1,0 +1,1 @@
+"""Networks on the seed axis, and one pure function per equation."""

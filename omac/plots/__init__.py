@@ -1,0 +1,1 @@
+"""Figures, one module a topic, one style. The only package that imports matplotlib."""

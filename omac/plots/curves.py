@@ -1,0 +1,197 @@
+"""Figures of the study, drawn from data/results.csv: learning curves, losses, switches, arrival of the values."""
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from omac.plots.style import COLOURS, MARKERS, SHADES, TEXT, grid
+from omac.schema import LABEL, LEVELS
+
+MEAN = "data set's mean"
+HEADS = (
+    "$L_Q$ (return²)",
+    "mean $Q_{tot}$; dashed: return that followed",
+    "largest gradient norm",
+    "mean $w_q$; dotted: $w_v$",
+)
+
+
+class Panel(NamedTuple):
+    """One panel of learning curves: its title, its data set and the lines, keys of LABEL, that belong in it."""
+
+    title: str
+    map: str
+    level: str
+    ratio: int
+    lines: list
+
+
+def of_panel(rows, panel):
+    """The rows of a Panel's data set."""
+    return rows[(rows["map"] == panel.map) & (rows["level"] == panel.level) & (rows["ratio"] == panel.ratio)]
+
+
+def absent(rows, panels):
+    """{title: [labels of the lines that have no rows yet]} of Panels that are not complete."""
+    missing = {p.title: [LABEL[x] for x in p.lines if x not in set(of_panel(rows, p)["line"])] for p in panels}
+    return {title: labels for title, labels in missing.items() if labels}
+
+
+def about(rows):
+    """How the points were made, in words for a title: environment, battles a point, seeds."""
+    evals = rows[rows["kind"] == "eval"]
+    if evals.empty:
+        return "not run yet"
+    seeds = evals.groupby(["map", "level", "ratio", "line"])["seed"].nunique()
+    battles = "/".join(str(int(x)) for x in sorted(evals["episodes"].unique()))
+    return f"{'/'.join(sorted(evals['env'].unique())).upper()}, {battles} battles a point, {'-'.join(map(str, sorted({seeds.min(), seeds.max()})))} seeds"
+
+
+def curves(rows, panels, columns, title):
+    """Figures 2, 3 and 5: mean return over gradient steps, a Panel each; band: one std over seeds, ddof 0.
+
+    rows: prepared rows of kind eval and data (step, seed, return_mean on the 0-20 scale); dashed: the data set's mean
+    return. A panel says what it lacks.
+    """
+    lacks = absent(rows, panels)
+    empty = [p.title in lacks and len(lacks[p.title]) == len(p.lines) for p in panels]
+    heights = [0.5 if all(empty[i : i + columns]) else 1.7 for i in range(0, len(panels), columns)]
+    figure, axes = grid(heights, columns, 7.2)
+    for ax, panel, nothing in zip(axes.flat, panels, empty, strict=True):
+        part = of_panel(rows, panel)
+        for name in panel.lines:
+            _line(ax, part[(part["kind"] == "eval") & (part["line"] == name)], "return_mean", name, "std")
+        ax.set_title(panel.title, fontsize=9)
+        if nothing:
+            _empty(ax, "not run yet")
+            continue
+        data = part.loc[part["kind"] == "data", "return_mean"]
+        ax.axhline(data.mean(), color=COLOURS["data"], ls="--", lw=1, label=MEAN)
+        if panel.title in lacks:
+            ax.set_xlabel(f"not yet: {', '.join(lacks[panel.title])}", **{**TEXT, "fontsize": 6.5})
+    figure.supylabel("return (0-20)", fontsize=9)
+    return _finish(figure, axes, title)
+
+
+def losses(rows, title):
+    """Does any cell diverge? L_Q, Q_tot, the largest gradient norm before clipping, w_q and w_v over gradient steps.
+
+    rows: prepared rows of kind eval. A row of panels for each data set, one more for the ablations on it; line: mean
+    over seeds, band: from the lowest seed to the highest. Dashed: the mean discounted return that followed in the data.
+    """
+    evals = rows[rows["kind"] == "eval"]
+    norms = evals[[c for c in evals if c.startswith("norm_") and c.endswith("_max")]].max(axis=1)
+    evals = evals.assign(norm=norms, ablation=evals["line"] != evals["algorithm"])
+    groups = list(evals.groupby(["map", "level", "ratio", "ablation"], sort=False))
+    figure, axes = grid([1.6] * len(groups), 4, 9.6)
+    for ax, head in zip(axes[0], HEADS, strict=True):
+        ax.set_title(head, fontsize=8.5)
+    for line, ((name, level, ratio, ablation), part) in zip(axes, groups, strict=True):
+        for x, group in part.groupby("line", sort=False):
+            for ax, column in zip(line, ("L_Q", "q_tot", "norm", "w_q"), strict=True):
+                _line(ax, group, column, x, "range", marker="", ls="--" if ablation else "-")
+            _line(line[3], group, "w_v", x, None, marker="", ls=":", label="_")
+        if "return_followed" in part and part["return_followed"].notna().any():
+            line[1].axhline(part["return_followed"].mean(), color=COLOURS["data"], ls="--", lw=1)
+        for ax in (line[0], line[2]):
+            _log(ax)
+        for ax in line:
+            if not ax.lines:
+                _empty(ax, "not logged")
+        line[0].set_ylabel(f"{name}\n{level}, {ratio} %" + ("\nablations" if ablation else ""), fontsize=8)
+    return _finish(figure, axes, title)
+
+
+def switches(rows, lines, title):
+    """Switches side by side over gradient steps: return, Q_tot against the returns that followed, the spread of exp(beta A).
+
+    rows: prepared rows of kind eval of one data set; lines: keys of LABEL. Q_tot is divided by the mean discounted return
+    that followed, of the same rewards, because a reward on another scale has returns on another: 1 is where values have
+    arrived. Line: mean over seeds, band: ± one std, ddof 0.
+    """
+    evals = rows[rows["kind"] == "eval"]
+    evals = evals.assign(arrived=evals["q_tot"] / evals["return_followed"])
+    columns = {
+        "return_mean": "return (0-20)",
+        "arrived": "$Q_{tot}$ / return that followed",
+        "q_correlation": "their correlation",
+        "weight_std": r"std of $\exp(\beta A)$",
+    }
+    figure, axes = grid([1.7, 1.7], 2, 7.2)
+    for ax, (column, head) in zip(axes.flat, columns.items(), strict=True):
+        ax.set_title(head, fontsize=9)
+        for name in lines:
+            _line(ax, evals[evals["line"] == name], column, name, "std")
+        if not ax.lines:
+            _empty(ax, "not run yet")
+    axes[0, 1].axhline(1, color=COLOURS["data"], ls="--", lw=1)
+    _log(axes[1, 1])
+    return _finish(figure, axes, title)
+
+
+def arrivals(rows, title):
+    """Have OMAC's values arrived? Mean Q_tot over the mean discounted return that followed, by gradient step; a panel for each level.
+
+    rows: prepared rows; those of kind eval and of OMAC itself count. A line for each map, mean over seeds, on all episodes; band: from
+    the lowest seed to the highest; a ring where the mean first reaches 1, the dashed line.
+    """
+    evals = rows[(rows["kind"] == "eval") & (rows["line"] == "omac") & (rows["ratio"] == 100)]
+    figure, axes = grid([2.4], len(LEVELS), 7.2)
+    for ax, level in zip(axes[0], LEVELS, strict=True):
+        ax.set_title(level, fontsize=9)
+        for name, colour in zip(evals["map"].unique(), SHADES, strict=False):
+            part = evals[(evals["map"] == name) & (evals["level"] == level)]
+            if part.empty:
+                continue
+            by_step = (part["q_tot"] / part["return_followed"]).groupby(part["step"])
+            mean, x = by_step.mean(), by_step.mean().index.to_numpy(float) / 1000
+            ax.plot(x, mean, color=colour, lw=1.2, label=name)
+            ax.fill_between(x, by_step.min(), by_step.max(), color=colour, alpha=0.15, lw=0)
+            there = np.flatnonzero(mean >= 1)[:1]
+            ax.plot(x[there], mean.to_numpy()[there], "o", mfc="none", color=colour)
+        if not ax.lines:
+            _empty(ax, "not run yet")
+        ax.axhline(1, color=COLOURS["data"], ls="--", lw=1)
+    figure.supylabel("$Q_{tot}$ / return that followed", fontsize=9)
+    return _finish(figure, axes, title)
+
+
+def _line(ax, group, column, name, band, **style):
+    """Mean over seeds of a column over steps, in thousands, with a band ("std", "range" or None); nothing of no numbers."""
+    if column not in group or group[column].isna().all():
+        return
+    by_step = group.groupby("step")[column]
+    mean, std = by_step.mean(), by_step.std(ddof=0)
+    x = mean.index.to_numpy(float) / 1000
+    style = {"label": LABEL[name], "marker": MARKERS[name], "ms": 3, "lw": 1.2, "zorder": 2 + (name == "omac"), **style}
+    ax.plot(x, mean, color=COLOURS[name], **style)
+    low, high = (mean - std, mean + std) if band == "std" else (by_step.min(), by_step.max())
+    if band:
+        ax.fill_between(x, low, high, color=COLOURS[name], alpha=0.15, lw=0)
+
+
+def _log(ax):
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    few = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high < 4 * low else (1, 2, 3, 5)
+    subs = few if high < 30 * low else (1, 3) if high < 3000 * low else (1,)
+    ax.yaxis.set(major_locator=LogLocator(subs=subs), minor_locator=NullLocator(), major_formatter="{x:g}")
+
+
+def _empty(ax, words):
+    ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, **TEXT)
+    ax.set(xticks=[], yticks=[])
+
+
+def _finish(figure, axes, title):
+    """Above all panels the title and one legend; below them the axis that they share."""
+    found = {label: h for ax in axes.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    found = {label: found[label] for label in sorted(found, key=lambda x: x == MEAN)}  # otherwise as they come
+    style = {"ncols": 7, "fontsize": 8, "title_fontsize": 9, "frameon": False}
+    figure.legend(found.values(), found, title=title, loc="outside upper center", **style)
+    figure.supxlabel("gradient steps (thousands)", fontsize=9)
+    for ax in axes.flat:
+        if ax.lines:
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return figure

@@ -1,0 +1,126 @@
+"""The cells of the study on Dask: a worker trains one and returns its file of rows; here it is written and told to DVC."""
+
+import hashlib
+import math
+import time
+import traceback
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+
+from omac.checksums import unseal
+from omac.datasets import digest
+from omac.datasets.registry import DataSet, digest_path
+from omac.paths import BUILD, ROOT, atomic, shown
+from omac.study.pipeline import ENV, dvc, log_of
+from omac.study.prepare import ensure, home
+from omac.training import source_hash
+
+
+@cache
+def package():
+    """Hex digest of this package's code, comments aside, and of the versions below it, when this process first asked."""
+    below = [version(name).split("+")[0] for name in ("torch", "numpy", "jax", "jaxlib", "jaxmarl")]
+    files = sorted(source_hash.HERE.rglob("*.py"))
+    return hashlib.sha256("".join([*below, *(source_hash.normal(f.read_text()) for f in files)]).encode()).hexdigest()
+
+
+def data_of(cell):
+    """({name: sha256} of a cell's data set and its held-out episodes, params). Raises ValueError for a missing file."""
+    params, folder = home(cell["profile"])
+    wanted = DataSet.parse(cell["dataset"])
+    names = [wanted.name, wanted.held.name][: 2 if params["data"]["held_out_episodes"] else 1]
+    for path in (digest_path(name, folder) for name in names):
+        if not path.exists():
+            raise ValueError(f"{shown(path)} is not here, and DVC records a cell by its data: dvc repro subsample")
+    return {name: digest.read(digest_path(name, folder)).sha256 for name in names}, params
+
+
+def work(cell, params, data, ours):
+    """On a worker: one cell, as study.run_cell runs it. Returns (the bytes of its CSV, seconds).
+
+    The data set is made here where it is missing. Raises ValueError when code or data are not those of the caller, or
+    when the worker runs several cells in one process.
+    """
+    from distributed import get_worker
+
+    from omac.study.cell import run_cell  # here, for only a worker needs torch
+
+    began, threads = time.monotonic(), get_worker().state.nthreads
+    if threads > 1:
+        raise ValueError(
+            f"this worker has {threads} threads, a cell needs a process of its own: start it with --nthreads 1"
+        )
+    if package() != ours:
+        raise ValueError("this worker runs other code or libraries: install the same commit there and start it again")
+    folder = home(cell["profile"])[1]
+    ensure(cell["dataset"], params, folder)
+    for name, wanted in data.items():
+        if digest.read(digest_path(name, folder)).sha256 != wanted:
+            raise ValueError(
+                f"this worker's {name} is another data set: share data/ with it, or copy data/digests and data/episodes to it"
+            )
+    out = BUILD / "dask" / Path(cell["out"]).name
+    given = {name: value for name, value in cell.items() if name != "out"}
+    run_cell(**given, out=out, params=params, folder=folder, progress=False)
+    return out.read_bytes(), time.monotonic() - began
+
+
+def finish(item, cell, future):
+    """None while a cell is under way; then write its rows, have DVC record them and return (seconds, 0 or an error)."""
+    if not future.done():
+        return None
+    try:
+        rows, seconds = future.result()
+        unseal(rows, f"what a worker sent of {item}", "run it again")
+        with atomic(ROOT / cell["out"]) as part:
+            part.write_bytes(rows)
+        dvc("commit", "-f", item)
+    except Exception as e:
+        return failed(item, e)
+    return seconds, 0
+
+
+def failed(item, error):
+    """Write an exception to the cell's log. Returns (no seconds, its first line)."""
+    log_of(item).write_text("".join(traceback.format_exception(error)))
+    return None, f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def close_workers(workers):
+    """End the worker processes here; on a busy machine they may take longer than Dask waits, and then end with this one."""
+    with suppress(TimeoutError):
+        workers.close()
+
+
+@contextmanager
+def dask_backend(address, jobs):
+    """Yield (start, most, width) as conduct.local does, on `jobs` worker processes here ("local") or a scheduler's own.
+
+    Raises ValueError for what is neither "local" nor an address, RuntimeError without the package, OSError when no
+    scheduler answers.
+    """
+    if address != "local" and "://" not in address:
+        raise ValueError(f"--dask is {address!r}; it takes local, or a scheduler's address such as tcp://host:8786")
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError as e:
+        raise RuntimeError("--dask needs the package distributed: pip install -e '.[dask]'") from e
+    with ExitStack() as stack:
+        if address == "local":
+            stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": ENV}))
+            one = {"threads_per_worker": 1, "memory_limit": None, "local_directory": str(BUILD / "dask")}
+            address = LocalCluster(n_workers=jobs, dashboard_address=None, security=True, **one)
+            stack.callback(close_workers, address)
+        client = stack.enter_context(Client(address))
+
+        def start(item, cell):
+            try:
+                data, params = data_of(cell)
+            except ValueError as e:
+                return partial(failed, item, e)
+            return partial(finish, item, cell, client.submit(work, cell, params, data, package(), pure=False))
+
+        yield start, math.inf, lambda: len(client.nthreads())

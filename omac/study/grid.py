@@ -1,0 +1,67 @@
+"""Which data sets and cells the study has: params.yaml's grid, line by line, as cells.yaml has them for dvc.yaml."""
+
+from itertools import product
+
+import yaml
+
+from omac.config import load_params
+from omac.datasets.registry import DataSet
+from omac.paths import ROOT, atomic
+
+HEAD = "# Written by `python -m omac grid` from params.yaml's grid: a line each, which dvc.yaml makes an item of.\n"
+
+
+def plan(params):
+    """Spell out the grid. Returns {"maps": [...], "raws": {...}, "datasets": {...}, "cells": {...}}, each by name.
+
+    A cell is an algorithm, or "<algorithm>-<variant>", on a data set. Raises ValueError for a name that means nothing.
+    """
+    grid = params["grid"]
+    raws, datasets, cells = {}, {}, {}
+    for block in grid["data"]:
+        for map_name, level, part in product(block["maps"], block["levels"], block["parts"]):
+            data = DataSet("smax", map_name, level, str(part))
+            raws[data.raw] = {"map": map_name, "level": level}
+            datasets[data.name] = {"raw": data.raw}
+    for block in grid["cells"].values():
+        for map_name, level, part, what in product(block["maps"], block["levels"], block["parts"], block["cells"]):
+            data = DataSet("smax", map_name, level, str(part))
+            if data.name not in datasets or data.held.name not in datasets:
+                raise ValueError(
+                    f"params.yaml, grid: a cell needs {data.name} and {data.held.name}: name them under data"
+                )
+            algorithm, _, variant = what.partition("-")
+            cells[f"{data.name}-{what}"] = {
+                "map": map_name,
+                "level": level,
+                "dataset": data.name,
+                "held": data.held.name,
+                "algorithm": algorithm,
+                "variant": variant or "default",
+            }
+    maps = list(dict.fromkeys(raw["map"] for raw in raws.values()))
+    return {"maps": maps, "raws": raws, "datasets": datasets, "cells": cells}
+
+
+def result_files(params):
+    """List the names of the cells' files of rows, <data set>-<algorithm>.csv or <data set>-<algorithm>-<variant>.csv."""
+    return [f"{name}.csv" for name in plan(params)["cells"]]
+
+
+def write_plan(path=ROOT / "cells.yaml", params=None):
+    """Write the plan as YAML, a line an entry. Returns the path."""
+    found = plan(params or load_params())
+    lines = [HEAD, f"maps: [{', '.join(found.pop('maps'))}]\n"]
+    for section, entries in found.items():
+        lines.append(f"{section}:\n")
+        for name, entry in entries.items():
+            flow = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=10_000).strip()
+            lines.append(f"  {name}: {flow}\n")
+    with atomic(path) as part:
+        part.write_text("".join(lines))
+    return path
+
+
+def known_cells(path=ROOT / "cells.yaml"):
+    """Read cells.yaml. Returns {name: {"map", "level", "dataset", "held", "algorithm", "variant"}}."""
+    return yaml.safe_load(path.read_text())["cells"]

@@ -1,0 +1,78 @@
+"""Make what is missing: pull a raw data set, sample it, for the profile that asks; all of it held against its digest."""
+
+import json
+
+import h5py
+
+from omac.config import load_params
+from omac.data import hdf5
+from omac.data.episodes import Episodes, write_episodes
+from omac.datasets import digest
+from omac.datasets.registry import DataSet, digest_path, draw_sample, identify
+from omac.paths import ROOT
+
+
+def home(profile):
+    """The params and the data folder of a profile: data/, or data/smoke/ with the few episodes that smoke proves itself on."""
+    params = load_params()
+    small = params["profiles"].get(profile, {}).get("data")
+    return (params, ROOT / "data") if small is None else ({**params, "data": small}, ROOT / "data" / profile)
+
+
+def pull(source, map_name, level, episodes, seed, folder=ROOT / "data"):
+    """Make or fetch one raw data set. Returns (path, Digest).
+
+    smax is collected here: `episodes` battles with `seed`. Every other source is fetched (or taken from OMAC_MIRROR) and
+    converted as it is, all of it. Raises ValueError (DataError and DataDiffers among them) or OSError, in one line.
+    """
+    wanted = DataSet(source, map_name, level)
+    path = wanted.raw_path(folder)
+    if source == "smax":
+        from omac.behaviour.collect import collect
+
+        write_episodes(path, collect(map_name, level, episodes, seed))
+    else:
+        from omac.datasets.pull import recorded_parts, whole
+
+        write_episodes(path, whole(recorded_parts(source, map_name, level), path))
+    return path, identify(Episodes.load(path), wanted.raw, folder, made=True)
+
+
+def ensure(dataset, params=None, folder=ROOT / "data"):
+    """The path of a sampled data set, pulled and sampled first, with its held-out episodes, where it is missing or made
+    with other numbers than `params` has, or of another parent than the raw data set's digest.
+    """
+    params = params or load_params()
+    data, wanted = params["data"], DataSet.parse(dataset)
+    for one in [wanted, wanted.held] if data["held_out_episodes"] else [wanted]:
+        parent = _recorded(wanted, data, folder)
+        if parent and _made_with(one.path(folder), one.drawn(data)[0], sample_seed=data["seed"], parent=parent):
+            continue
+        made = {"seed": data["seed"]} if wanted.source == "smax" else {}
+        if not (parent and _made_with(wanted.raw_path(folder), None, **made)):
+            pull(wanted.source, wanted.map, wanted.level, data["pull_episodes"], data["seed"], folder)
+        draw_sample(one.name, params, folder)
+    return wanted.path(folder)
+
+
+def _recorded(wanted, data, folder):
+    """The sha256 of the raw data set's digest, or None where it is not there or of other numbers than `data` has."""
+    path = digest_path(wanted.raw, folder)
+    if not path.exists():
+        return None
+    raw = digest.read(path)
+    numbers = (raw.sizes["episodes"], raw.provenance["seed"])
+    stale = wanted.source == "smax" and numbers != (data["pull_episodes"], data["seed"])
+    return None if stale else raw.sha256
+
+
+def _made_with(path, episodes, **about):
+    """Whether a readable file is there, with so many episodes (None: any number) and these attributes."""
+    if not path.exists():
+        return False
+    try:
+        with h5py.File(path, "r") as f:
+            same = all(json.loads(f.attrs.get(k, "null")) == v for k, v in about.items())
+            return same and len(f["win"]) == (episodes or len(f["win"]))
+    except hdf5.ERRORS:
+        return False

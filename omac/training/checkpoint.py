@@ -1,0 +1,82 @@
+"""Checkpoints: what one belongs to, and reading it safely."""
+
+import hashlib
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from omac import algorithms
+from omac.checksums import seal, unseal
+from omac.data.validation import FIELDS
+from omac.paths import atomic, shown
+from omac.training import source_hash
+
+TRAINING = (
+    "nn/networks",
+    "nn/factorization",
+    "nn/rows",
+    "nn/losses",
+    "nn/policy",
+    "nn/igm",
+    "training/replay",
+    "training/trainer",
+    "data/episodes",
+)
+
+
+def fingerprint(parts, algorithm, hyper, seeds):
+    """Hex digest of all that a run's result depends on: data, settings, seeds, code. A checkpoint with another one is not continued.
+
+    parts: the Episodes trained on, then the held-out ones or None.
+    """
+    about = [parts[0].about[k] for k in ("env", "map", "horizon")]
+    h = hashlib.sha256(
+        json.dumps(
+            about
+            + [
+                algorithm,
+                asdict(hyper),
+                list(map(int, seeds)),
+                source_hash.module_source(TRAINING),
+                *_modules(algorithm),
+            ]
+        ).encode()
+    )
+    for data in filter(None, parts):
+        for name in FIELDS:
+            h.update(np.ascontiguousarray(getattr(data, name)))
+    return h.hexdigest()
+
+
+def _modules(algorithm):
+    """Normal source of an algorithm's module and of the ones in its folder that it imports, in a fixed order."""
+    found, todo = {}, [algorithms.get(algorithm)]
+    while todo:
+        module = todo.pop()
+        found[module.__file__] = source_hash.normal(Path(module.__file__).read_text())
+        todo += [
+            m for m in vars(module).values() if isinstance(m, ModuleType) and m.__name__.startswith("omac.algorithms.")
+        ]
+    return [found[name] for name in sorted(found)]
+
+
+def write_checkpoint(path, point):
+    """Write a checkpoint, a dict of tensors and plain values, with its sha256, atomically."""
+    content = io.BytesIO()
+    torch.save(point, content)
+    with atomic(path) as part:
+        part.write_bytes(seal(content.getvalue()))
+
+
+def read_checkpoint(path):
+    """Read a checkpoint: a dict of tensors and plain values. Raises ValueError for a damaged file."""
+    try:
+        content = unseal(path.read_bytes(), shown(path))
+        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except Exception as e:
+        raise ValueError(f"{shown(path)} cannot be read ({type(e).__name__}): delete it to begin anew") from e

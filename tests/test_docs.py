@@ -1,0 +1,258 @@
+"""README and docs/ keep their word: tables are what the code writes, numbers stand in a table, links lead somewhere."""
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import tomllib
+from dataclasses import fields
+from functools import cache
+
+import pandas as pd
+import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+
+from omac.analysis.docs_tables import DATA, GENERATED, docs_tables, score_matrix
+from omac.analysis.results import final_table, markdown
+from omac.analysis.select import choose
+from omac.cli import main
+from omac.config import Hyper, load_params, settings
+from omac.datasets.cards import overview
+from omac.paths import ROOT
+from omac.schema import CARDS, read_rows
+
+README = (ROOT / "README.md").read_text()
+PAGES = sorted(p for p in (ROOT / "docs").rglob("*.md"))
+WRITTEN = [p for p in PAGES if p.parent != GENERATED]  # by hand
+FENCE, SPAN = r"^ *```.*?^ *```$", r"`[^`\n]+`"
+
+
+def study():
+    return read_rows(DATA / "results.csv")
+
+
+@cache
+def tables():
+    return docs_tables(overview(CARDS))
+
+
+def test_the_generated_tables_are_what_the_code_writes_now():
+    made = tables()
+    assert {p.name for p in GENERATED.iterdir()} == set(made)
+    for name, text in made.items():
+        assert (GENERATED / name).read_text() == text, f"docs/_generated/{name} is stale: run `python -m omac tables`"
+
+
+def test_the_stage_of_the_tables_has_all_of_them_as_outs():
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["tables"]
+    outs = {path for out in stage["outs"] for path in out}
+    assert outs == {f"docs/_generated/{name}" for name in tables()}
+    assert all((ROOT / dep).exists() or dep.startswith("build/") for dep in stage["deps"])
+
+
+def test_the_readme_fits_200_lines_and_12_kb():
+    lines = README.splitlines()
+    assert len(lines) <= 200 and len(README.encode()) <= 12_000
+    long = [line for line in lines if len(line) > 160 and not line.startswith("|")]
+    assert not long
+
+
+def test_the_readmes_matrix_is_that_of_the_committed_rows():
+    assert markdown(score_matrix(study())) in README, "run `python -m omac tables`: it prints the matrix"
+
+
+def span_of(numbers):
+    """The smallest and the largest of some numbers, as README writes a range."""
+    return f"{min(numbers):.2f} to {max(numbers):.2f}"
+
+
+def test_what_the_readme_says_was_found_follows_from_the_rows():
+    rows = study()
+    rows = rows[rows["map"] == "6h_vs_8z"]
+    last = choose(rows)[lambda x: x["kind"] == "final"]
+    means = last.groupby(["level", "algorithm"])["return_mean"].mean().unstack()
+    data = rows[rows["kind"] == "data"].set_index("level")["return_mean"]
+    for level in ("good", "medium"):
+        assert (means.loc[level] > data[level]).all(), f"not every algorithm returns more than the data of {level}"
+    gap = {name: means["omac"] - means[name] for name in ("bc", "icq")}
+    assert (gap["bc"] > 0).all() and f"OMAC beats BC by {span_of(gap['bc'])} points" in README
+    assert (gap["icq"] < 0).all() and f"ICQ beats OMAC by {span_of(-gap['icq'])}." in README
+    spread = last.groupby(["algorithm", "level"])["weight_std"].mean()
+    page = (ROOT / "docs" / "results.md").read_text()
+    for span in (span_of(gap["bc"]), span_of(-gap["icq"]), span_of(spread["omac"]), span_of(spread["icq"])):
+        assert span in page, f"docs/results.md does not say {span}"
+    flat = " ".join(README.split())
+    assert f"OMAC's policy loss spread by a standard deviation of {span_of(spread['omac'])} around 1" in flat
+    assert f"ICQ's by {span_of(spread['icq'])}." in flat
+    (seeds,), (battles,), (episodes,) = (
+        {int(x) for x in values}
+        for values in (
+            last.groupby(["level", "algorithm"])["seed"].nunique(),
+            last["episodes"],
+            rows[rows["kind"] == "data"]["episodes"],
+        )
+    )
+    assert f"over {seeds} seeds, {battles} battles per seed; {episodes} episodes per level" in README
+
+
+def test_the_readme_names_the_schedule_and_temperatures_of_the_study():
+    hyper = settings(load_params(), "laptop", "6h_vs_8z")[0]
+    assert f"schedule `{hyper.schedule}`" in README
+    assert (hyper.beta, hyper.beta_policy) == (Hyper().beta, Hyper().beta_policy)  # published
+
+
+def test_the_readme_says_what_make_quick_is_expected_to_print():
+    table = final_table(read_rows(DATA / "quick" / "results.csv")).set_index("algorithm")["return"]
+    assert f"| BC {table['BC']}, OMAC {table['OMAC']}; [reference](docs/_generated/quick.md) |" in README
+
+
+def test_the_readmes_minutes_of_a_cell_are_those_of_the_cells_that_ran():
+    seconds = pd.read_csv(ROOT / "benchmarks" / "cells.csv")["seconds"]
+    assert f"{seconds.min() / 60:.0f} to {seconds.max() / 60:.0f} minutes each" in README
+
+
+def test_the_readme_counts_the_claims_and_notebooks_that_there_are():
+    claims = len(pd.read_csv(DATA / "paper" / "claims.csv"))
+    assert f"| {claims} claims of the text |" in README
+    assert len(list((ROOT / "notebooks").glob("*.ipynb"))) == 9 and "Nine notebooks" in README
+
+
+def test_every_decimal_number_of_a_page_stands_in_a_table_or_is_a_setting():
+    """A number that no longer stands in any table, after new rows, is stale."""
+    folders = [GENERATED, ROOT / "figures", ROOT / "benchmarks"]
+    known = "\n".join(p.read_text() for folder in folders for p in folder.glob("*.md"))
+    known += (ROOT / "params.yaml").read_text()
+    known = set(re.findall(r"\d+\.\d+", known)) | {
+        "3.11",
+        "3.12",
+        "3.13",
+        "4.10",
+    }  # versions of Python and StarCraft II
+    for path in [ROOT / "README.md", *WRITTEN]:
+        text = re.sub(FENCE, "", path.read_text(), flags=re.M | re.S)
+        text = re.sub(r"\(http\S+\)|(?:[Ss]ections?|Appendix A|appendix|A)[ .][\d.]+|^\| [\d.]+:", "", text, flags=re.M)
+        unknown = set(re.findall(r"\d+\.\d+", text)) - known
+        assert not unknown, f"{path.name}: {sorted(unknown)} stand in no generated table"
+
+
+def test_the_badges_are_true():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    licence, needs = project["license"], SpecifierSet(project["requires-python"])
+    versions = [f"3.{x}" for x in range(8, 20) if needs.contains(f"3.{x}.1")]
+    assert f"[![Licence: {licence}](https://img.shields.io/badge/licence-{licence}-blue)](LICENSE)" in README
+    badge = f"https://img.shields.io/badge/python-{'%20%7C%20'.join(versions)}-blue"
+    assert f"[![Python: {', '.join(versions)}]({badge})](pyproject.toml)" in README
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_the_equation_table_ticks_tests_and_names_code_that_exist():
+    text = (ROOT / "docs" / "equations.md").read_text()
+    places = {
+        n.name: f.name
+        for f in (ROOT / "tests").glob("test_*.py")
+        for n in ast.walk(ast.parse(f.read_text()))
+        if isinstance(n, ast.FunctionDef)
+    }
+    ticked = re.findall(r"^\|.*✓ \[`(test_\w+)`\]\(\.\./tests/(\w+\.py)\) \|$", text, re.M)
+    assert len(ticked) == text.count("✓") >= 28
+    for test, file in ticked:
+        assert places.get(test) == file, f"{test} is not in tests/{file}"
+    for name in ("Eq. 1", "Eq. 2", "Eq. 3", "Eq. 4", "Eq. 5", "Eq. 6", "Eq. 7", "Eq. 8", "Algorithm 1", "Theorem 1"):
+        assert re.search(rf"^\| {re.escape(name)}.*✓", text, re.M), name
+    for module, name, path in re.findall(r"\[`([\w.]+)\.(\w+)`\]\(\.\./omac/([\w/]+\.py)\)", text):
+        if name != "py":
+            assert f"{module.replace('.', '/')}.py" == path and hasattr(importlib.import_module(f"omac.{module}"), name)
+
+
+def test_the_register_has_every_open_point_and_settings_that_exist():
+    text = (ROOT / "docs" / "deviations.md").read_text()
+    entries = re.split(r"^## (\d+)\. .+$", text, flags=re.M)
+    assert [int(n) for n in entries[1::2]] == list(range(1, 31))
+    known = {f.name for f in fields(Hyper)}
+    for number, entry in zip(entries[1::2], entries[2::2], strict=True):
+        for part in ("Open point", "Default", "Reason"):
+            assert re.search(rf"^- \*\*{part}:\*\* .+$", entry, re.M), f"entry {number} has no {part}"
+        (setting,) = re.findall(r"^- \*\*Setting:\*\* (.+)$", entry, re.M)
+        named = re.findall(r"`(\w+)`", setting)
+        assert (setting == "none") != bool(named) and set(named) <= known, f"entry {number}: {setting}"
+
+
+def linked_texts():
+    """Every text whose links are checked, (name, its folder, text): README, docs, CONTRIBUTING, notebooks."""
+    for path in [ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *PAGES]:
+        yield str(path.relative_to(ROOT)), path.parent, path.read_text()
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text())["cells"]
+        text = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        yield str(path.relative_to(ROOT)), path.parent, text
+
+
+def links(text):
+    """The targets of a Markdown text's links and images, code aside."""
+    text = re.sub(FENCE, "", text, flags=re.M | re.S)
+    text = re.sub(r"\$\$.+?\$\$", "", text, flags=re.S)
+    yield from re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    text = re.sub(SPAN, "code", text)
+    while inner := re.findall(r"!?\[[^\[\]]*\]\(([^()\s]+)\)", text):  # an image may be the text of a link
+        yield from inner
+        text = re.sub(r"!?\[[^\[\]]*\]\(([^()\s]+)\)", "link", text)
+
+
+def anchors(path):
+    """The anchors of a Markdown file's headings, as GitHub makes them."""
+    text = re.sub(FENCE, "", path.read_text(), flags=re.M | re.S)
+    made = []
+    for heading in re.findall(r"^#+ (.+)$", text, re.M):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        made.append(slug + (f"-{made.count(slug)}" if slug in made else ""))
+    return set(made)
+
+
+def test_links_are_found_in_images_code_and_anchors(tmp_path):
+    text = '[![a](b.svg)](c.md) `[x](no.md)` ![d](e.png) <img src="f.gif"> [g](h.md#i-j)\n```\n[k](no.md)\n```\n'
+    assert sorted(links(text)) == ["b.svg", "c.md", "e.png", "f.gif", "h.md#i-j"]
+    (tmp_path / "x.md").write_text("# A b: c\n\n## 1. D-e\n\n## 1. D-e\n")
+    assert anchors(tmp_path / "x.md") == {"a-b-c", "1-d-e", "1-d-e-1"}
+
+
+def test_every_relative_link_and_image_leads_to_a_file_of_git_and_an_anchor():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    if not any(listed):
+        pytest.skip("not a git checkout")
+    files = {ROOT / name for name in listed if name}
+    files |= {parent for f in files for parent in f.parents}
+    dead, seen = [], 0
+    for name, folder, text in linked_texts():
+        for target in links(text):
+            if re.match(r"[a-z]+:", target):
+                continue
+            seen += 1
+            place, _, anchor = target.partition("#")
+            path = (folder / place).resolve() if place else ROOT / name
+            if path not in files or (anchor and path.suffix == ".md" and anchor not in anchors(path)):
+                dead.append(f"{name}: {target}")
+    assert not dead and seen > 100
+
+
+def test_every_picture_of_readme_and_docs_has_an_alternative_text():
+    for name, _, text in linked_texts():
+        if not name.startswith("notebooks"):
+            assert not re.findall(r"!\[\s*\]\(", text), name
+            assert all(re.search(r"alt=\"[^\"]{20,}\"", tag) for tag in re.findall(r"<img[^>]+>", text)), name
+
+
+def test_every_command_of_readme_and_docs_is_there(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = set(re.findall(r"^    (\w+)(?: |$)", capsys.readouterr().out, re.M))
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    template = json.loads((ROOT / "notebooks" / "03_train.ipynb").read_text())["cells"]
+    (cell,) = [c for c in template if c["metadata"].get("tags") == ["parameters"]]
+    parameters = set(re.findall(r"^(\w+) = ", "".join(cell["source"]), re.M))
+    for path in [ROOT / "README.md", *WRITTEN]:
+        code = "\n".join(re.findall(f"{FENCE}|{SPAN}", path.read_text(), re.M | re.S))
+        assert set(re.findall(r"python -m omac (\w+)", code)) <= commands, path.name
+        assert set(re.findall(r"\bmake (?:\w+=\S+ )*([a-z]+)", code)) <= targets, path.name
+        assert set(re.findall(r" -p (\w+)", code)) <= parameters, path.name
