@@ -339,7 +339,7 @@ import torch
 from omac.datasets import registry
 from omac.study import cell  # as a cell does
 from omac.training import trainer
-from omac.config import load_params, settings
+from omac.config.hyper import load_params, settings
 from omac.evaluation import battle_seeds, evaluate
 import omac.envs.smax
 t.append(time.perf_counter())

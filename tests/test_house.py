@@ -150,6 +150,7 @@ SILENT = {
     "training/source_hash",
     "data/validation",
     "files",
+    "data/hdf5",
 }
 SILENT |= {"study/machine", "datasets/digest", "envs/smax_maps"} | {
     name for name in FILES if name.startswith(("envs/smac", "envs/toy", "config/"))
