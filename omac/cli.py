@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Say what is wrong, and where to read on."""
-        from omac.names import unknown
+        from omac.config.names import unknown
 
         if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             message = unknown("command", choice[1], re.findall(r"[\w-]+", choice[2]))
@@ -169,8 +169,8 @@ def behaviour(args):
     import torch
 
     from omac.behaviour import levels, mappo
-    from omac.names import check_name
-    from omac.params import check_seeds
+    from omac.config.names import check_name
+    from omac.config.params import check_seeds
     from omac.schema import MAPS
 
     check_name("map of smax", args.map, MAPS)
@@ -201,7 +201,7 @@ def behaviour(args):
 
 
 def pull(args):
-    from omac.config import load_params
+    from omac.config.hyper import load_params
     from omac.paths import shown
     from omac.study.prepare import pull
 
@@ -270,7 +270,7 @@ def grid(args):
 
 
 def notebook(args):
-    from omac.names import check_name
+    from omac.config.names import check_name
     from omac.paths import ROOT, shown
     from omac.study.pipeline import log_of, reason
 
@@ -295,7 +295,7 @@ def study(args):
 
 def results(args):
     from omac.analysis.results import gather
-    from omac.config import load_params
+    from omac.config.hyper import load_params
     from omac.paths import ROOT, shown
     from omac.study.grid import result_files
 
@@ -309,8 +309,9 @@ def tables(args):
     from omac.analysis.docs_tables import DATA, score_matrix, write_docs_tables
     from omac.analysis.results import markdown
     from omac.datasets.cards import overview
+    from omac.files import read_rows
     from omac.paths import shown
-    from omac.schema import CARDS, read_rows
+    from omac.schema import CARDS
 
     for path in write_docs_tables(overview(CARDS)):
         print(shown(path))
@@ -319,9 +320,9 @@ def tables(args):
 
 def weights(args):
     from omac.analysis import credit_weights
-    from omac.config import load_params
+    from omac.config.hyper import load_params
+    from omac.files import write_csv
     from omac.paths import shown
-    from omac.schema import write_csv
     from omac.study import sample_weights
     from omac.study.prepare import check_names
 
@@ -334,8 +335,8 @@ def weights(args):
 
 
 def keep(args):
-    from omac.config import load_params
-    from omac.names import check_name
+    from omac.config.hyper import load_params
+    from omac.config.names import check_name
     from omac.paths import shown
     from omac.study.grid import known_cells
     from omac.study.policies import keep
@@ -359,7 +360,7 @@ def verify(args):
 def table(args):
     from omac.analysis.agreement import DIFFERENT, agreement
     from omac.analysis.results import arrival, final_table, short
-    from omac.schema import read_rows
+    from omac.files import read_rows
 
     rows = read_rows(args.file)
     table = final_table(rows)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from omac.algorithms import REGISTRY, bcq, common, cql, icq, omac, omar
-from omac.config import Hyper
+from omac.config.hyper import Hyper
 from omac.envs import Spec, make
 from omac.evaluation import BatchedPolicy, battle_seeds, evaluate, rollout
 from omac.nn import losses

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from omac import schema
 from omac.behaviour import levels, mappo
 from omac.behaviour.mappo import Mappo, advantages, train_mappo
-from omac.checksums import record_sums
+from omac.files import record_sums
 from omac.study import prepare
 
 pytestmark = pytest.mark.slow

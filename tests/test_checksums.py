@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from omac.behaviour import levels
-from omac.checksums import checked_bytes, record_sums, seal, unseal
+from omac.files import checked_bytes, read_rows, read_table, record_sums, seal, unseal, write_csv
 from omac.paths import ROOT
-from omac.schema import read_rows, read_table, write_csv
 from omac.training import trainer
 from omac.training.checkpoint import read_checkpoint, write_checkpoint
 

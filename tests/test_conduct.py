@@ -18,7 +18,7 @@ import yaml
 from dvc.repo import Repo
 
 import omac
-from omac.config import load_params
+from omac.config.hyper import load_params
 from omac.datasets import registry
 from omac.paths import ROOT
 from omac.progress import bar

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import minimize
 
 from omac.algorithms import bc, omac
-from omac.config import Hyper
+from omac.config.hyper import Hyper
 from omac.envs.toy import LENGTH, optimum
 from omac.nn import losses
 from omac.nn.factorization import Factorization

@@ -18,9 +18,10 @@ import torch
 import yaml
 from IPython.core.interactiveshell import InteractiveShell
 
-from omac import cli, names, paths
+from omac import cli, paths
 from omac.cli import main
-from omac.config import load_params, settings
+from omac.config import names
+from omac.config.hyper import load_params, settings
 from omac.data.episodes import Episodes
 from omac.datasets import registry
 from omac.datasets.loaders import download

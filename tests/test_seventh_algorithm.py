@@ -11,7 +11,7 @@ import torch
 
 from omac import algorithms, schema
 from omac.algorithms import REGISTRY
-from omac.config import Hyper
+from omac.config.hyper import Hyper
 from omac.evaluation import BatchedPolicy, battle_seeds, evaluate
 from omac.nn.networks import generators
 from omac.nn.policy import log_pi

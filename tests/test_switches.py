@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from omac.algorithms import omac
-from omac.config import Hyper, load_params, settings
+from omac.config.hyper import Hyper, load_params, settings
 from omac.nn.networks import generators
 from omac.training.replay import Replay
 from omac.training.trainer import train

@@ -10,7 +10,7 @@ optional, once at the end; logits(nets) -> the network that acts: o [K,B,n,O] ->
 """
 
 from omac.algorithms import bc, bcq, cql, icq, omac, omar
-from omac.names import unknown
+from omac.config.names import unknown
 
 REGISTRY = {"omac": omac, "bc": bc, "icq": icq, "omar": omar, "bcq": bcq, "cql": cql}
 

@@ -30,7 +30,8 @@ from omac.claims.evidence import (
     scores,
     so_far,
 )
-from omac.schema import DISTRIBUTIONS, LABEL, NAMES, read_table
+from omac.files import read_table
+from omac.schema import DISTRIBUTIONS, LABEL, NAMES
 
 
 def outperforms(study, others=tuple(BASELINES), column="return_mean", what="OMAC above"):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from omac.config import load_params
+from omac.config.hyper import load_params
 from omac.data.episodes import Episodes, subsample
 from omac.datasets import digest
 from omac.paths import ROOT, shown

@@ -7,12 +7,13 @@ import pandas as pd
 import torch
 
 from omac import algorithms
-from omac.config import load_params, settings
+from omac.config.hyper import load_params, settings
 from omac.datasets.registry import DataSet, load
 from omac.envs import fits, make, missing
 from omac.evaluation import battle_seeds, evaluate
+from omac.files import write_csv
 from omac.paths import BUILD, ROOT, shown
-from omac.schema import KEYS, SCORES, write_csv
+from omac.schema import KEYS, SCORES
 from omac.study.machine import machine
 from omac.training.trainer import pick_device, train
 

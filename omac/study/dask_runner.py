@@ -9,9 +9,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from omac.checksums import unseal
 from omac.datasets import digest
 from omac.datasets.registry import DataSet, digest_path
+from omac.files import unseal
 from omac.paths import BUILD, ROOT, atomic, shown
 from omac.study.pipeline import ENV, Ended, dvc, log_of
 from omac.study.prepare import ensure, home

@@ -4,10 +4,10 @@ from itertools import product
 
 import yaml
 
-from omac.config import load_params
+from omac.config.hyper import load_params
+from omac.config.names import read_yaml
+from omac.config.params import check_mapping
 from omac.datasets.registry import DataSet
-from omac.names import read_yaml
-from omac.params import check_mapping
 from omac.paths import ROOT, atomic, shown
 
 ENTRY = ("map", "level", "dataset", "held", "algorithm", "variant")  # what cells.yaml says of a cell

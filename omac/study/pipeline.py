@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import psutil
 
-from omac.config import load_params
-from omac.names import unknown
+from omac.config.hyper import load_params
+from omac.config.names import unknown
 from omac.paths import BUILD, ROOT
 from omac.study.grid import known_cells
 

@@ -4,12 +4,12 @@ import json
 
 import h5py
 
-from omac.config import load_params
+from omac.config.hyper import load_params
+from omac.config.names import check_name
 from omac.data.episodes import Episodes, write_episodes
 from omac.datasets import digest
 from omac.datasets.loaders import catalogue
 from omac.datasets.registry import DataSet, digest_path, draw_sample, identify
-from omac.names import check_name
 from omac.paths import ROOT
 from omac.schema import LEVELS, MAPS
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from omac.config import load_params, settings
+from omac.config.hyper import load_params, settings
 from omac.datasets.registry import DataSet, load
 from omac.nn.policy import MASKED, take
 from omac.paths import BUILD, ROOT

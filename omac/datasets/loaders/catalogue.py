@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from omac.names import guess
+from omac.config.names import guess
 from omac.schema import LEVELS
 
 ODIS = "https://raw.githubusercontent.com/LAMDA-RL/ODIS/5f943fa7f99febf174607ffcac4070fa26f475ad/dataset"

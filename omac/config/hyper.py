@@ -4,8 +4,8 @@ import math
 import operator
 from dataclasses import dataclass, field, fields, replace
 
-from omac.names import check_name, read_yaml
-from omac.params import (
+from omac.config.names import check_name, read_yaml
+from omac.config.params import (
     PARAMS_SECTIONS,
     check_data,
     check_data_sets,

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from omac.names import check_name
+from omac.config.names import check_name
 from omac.schema import HELD, KNOWN_LEVELS, KNOWN_MAPS, LEVELS, MAPS, NAMES, RATIOS
 
 PARAMS_SECTIONS = ("table_2", "open_points", "variants", "profiles", "steps", "data", "threads", "profile", "grid")
