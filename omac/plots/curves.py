@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from omac.names import check_name
 from omac.plots.style import COLOURS, MARKERS, SHADES, TEXT, grid
-from omac.schema import LABEL, LEVELS
+from omac.schema import KNOWN_LEVELS, KNOWN_MAPS, LABEL, LEVELS
 
 MEAN = "data set's mean"
 HEADS = (
@@ -40,9 +41,16 @@ def of_panel(rows, panel):
 
 
 def absent(rows, panels):
-    """Return {title: [labels of the lines that have no rows yet]} of the Panels that are not complete."""
+    """Return {title: [labels of the lines that have no rows yet]} of the Panels that are not complete.
+
+    Raises ValueError for a map, level or line that does not exist at all.
+    """
     missing = {}
     for panel in panels:
+        check_name("map", panel.map, dict.fromkeys((*KNOWN_MAPS, *rows["map"])))
+        check_name("level", panel.level, dict.fromkeys((*KNOWN_LEVELS, *rows["level"])))
+        for line in panel.lines:
+            check_name("line", line, LABEL)
         there = set(of_panel(rows, panel)["line"])
         labels = [LABEL[line] for line in panel.lines if line not in there]
         if labels:

@@ -66,9 +66,9 @@ def distributions(episodes, column, label, step, title, bins=()):
 
     episodes: DataFrame with panel, level and the column; step: width of a bar; bins: values to mark with dotted lines.
     """
-    panels = list(dict.fromkeys(episodes["panel"]))
-    figure, axes = panels(2.4 * len(panels), 2.5, len(panels))
-    for ax, panel in zip(axes, panels, strict=True):
+    names = list(dict.fromkeys(episodes["panel"]))
+    figure, axes = panels(2.4 * len(names), 2.5, len(names))
+    for ax, panel in zip(axes, names, strict=True):
         part = episodes[episodes["panel"] == panel]
         edges = np.arange(0, part[column].max() + step + 1e-9, step)
         for level, colour in LEVEL_COLOURS.items():
@@ -91,9 +91,9 @@ def states(points, title):
 
     points: DataFrame with panel, level, first, second.
     """
-    panels = list(dict.fromkeys(points["panel"]))
-    figure, axes = panels(2.6 * len(panels), 2.7, len(panels))
-    for ax, panel in zip(axes, panels, strict=True):
+    names = list(dict.fromkeys(points["panel"]))
+    figure, axes = panels(2.6 * len(names), 2.7, len(names))
+    for ax, panel in zip(axes, names, strict=True):
         part = points[points["panel"] == panel].sample(frac=1, random_state=0)  # no level hides another
         for level, colour in LEVEL_COLOURS.items():
             ax.scatter([], [], s=10, color=colour, label=level)

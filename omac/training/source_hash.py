@@ -86,13 +86,13 @@ def normal(source):
 
 def notebook_source(path):
     """Return the code cells of a notebook as one text."""
-    cells = json.loads(Path(path).read_text())["cells"]
+    cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
     return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
 def module_source(modules):
     """Reduce omac's modules, named without .py, to their top-level statements, sorted: a move changes nothing."""
-    found = [s for name in modules for s in statements((HERE / f"{name}.py").read_text())]
+    found = [s for name in modules for s in statements((HERE / f"{name}.py").read_text(encoding="utf-8"))]
     return "".join(f"{s}\n" for s in sorted(found))
 
 
@@ -113,5 +113,5 @@ def export(folder):
 
 def _write(path, text):
     with atomic(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8", newline="\n")
     return path
