@@ -351,7 +351,7 @@ h, seeds = settings(p, "{profile}", data.spec.map, data.about["level"])
 for steps, snapshots in ((2, 1), ({steps}, 1), ({steps}, 2), (3 * {steps}, 1)):
     p["profiles"]["bench"] = {{**p["profiles"]["{profile}"], "steps": steps, "eval_every": steps // snapshots}}
     few, _ = settings(p, "bench", data.spec.map, data.about["level"])
-    trained = training.train(data, "{algorithm}", few, seeds, progress=False, held=held)
+    trained = trainer.train(data, "{algorithm}", few, seeds, progress=False, held=held)
     t.append(time.perf_counter())
 env, policy = f"{{data.spec.env}}:{{data.spec.map}}", trained.snapshots[-1]["policy"]
 def fight(snapshots, battles):
