@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from omac.datasets.registry import DataSet
+from omac.files import read_table
 from omac.paths import BUILD, ROOT, atomic
-from omac.schema import read_table
 
 OUT = Path(__file__).with_name("cells.csv")
 KEYS = ["map", "level", "algorithm", "variant"]

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from omac import algorithms
 from omac.analysis.results import arrival
 from omac.behaviour import levels
-from omac.config import load_params, settings
+from omac.config.hyper import load_params, settings
 from omac.datasets import registry
 from omac.envs import make
 from omac.evaluation import SLOTS, battle_seeds, evaluate

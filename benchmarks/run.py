@@ -12,10 +12,10 @@ import torch
 
 from omac.analysis.results import markdown
 from omac.behaviour import levels
-from omac.config import load_params, settings
+from omac.config.hyper import load_params, settings
 from omac.datasets import registry
+from omac.files import read_table
 from omac.paths import ROOT, atomic
-from omac.schema import read_table
 
 DATASET = "smax-6h_vs_8z-medium-100"
 RESULTS = ROOT / "data" / "results.csv"

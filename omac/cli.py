@@ -2,10 +2,72 @@
 
 import argparse
 import os
+import re
 import subprocess
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
+
+CANNOT = {  # what the system says of a file, and what to do
+    FileNotFoundError: "does not exist: a misspelt path?",
+    IsADirectoryError: "is a folder; a file is needed",
+    NotADirectoryError: "cannot be there: a part of the path is a file",
+    PermissionError: "may not be read or written here: look at its owner and mode, and whether a program has it open",
+}
+NO_MEMORY = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED", "Unable to allocate")  # torch, JAX, NumPy
+
+
+def main(argv=None):
+    """Parse, run, return the exit code; bad input ends in one line on stderr and code 1, or 2 for words that mean nothing."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        args = build_parser().parse_args(words)
+        return args.run(args) or 0
+    except KeyboardInterrupt:
+        print("interrupted: the same command begins again, or goes on where it keeps checkpoints", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as e:
+        print(f"error: {explain(e, *words[:1])}", file=sys.stderr)
+        return 1
+
+
+def explain(error, command="omac"):
+    """Say in one line what went wrong and what to do. The story of an error that nobody foresaw goes to build/logs/."""
+    text = " ".join(str(error).split())
+    try:
+        from omac.paths import BUILD, DiskFull, is_full, shown
+    except OSError:  # no checkout: that is the error
+        return text
+    if is_full(error) and not isinstance(error, DiskFull):
+        return f"a disk is full ({text}): make room, then run the same command again"
+    if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
+        return f"not enough memory ({text}): end other programs, run fewer side by side (--jobs 1), or take a smaller data set"
+    if isinstance(error, OSError) and error.filename and type(error) in CANNOT:
+        return f"{shown(error.filename)} {CANNOT[type(error)]}"
+    if isinstance(error, ImportError):
+        return f"a package is missing or broken ({text}): `make setup` installs what the lock names"
+    if isinstance(error, (ValueError, OSError, RuntimeError)) and text:
+        return text
+    log = BUILD / "logs" / f"{command}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return f"{type(error).__name__}: {text}: not foreseen; the whole story is in {shown(log)}"
+
+
+class Parser(argparse.ArgumentParser):
+    """Words that mean nothing end in one line and code 2, with the nearest command."""
+
+    def error(self, message):
+        """Say what is wrong, and where to read on."""
+        from omac.config.names import unknown
+
+        if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            message = unknown("command", choice[1], re.findall(r"[\w-]+", choice[2]))
+        self.exit(2, f"error: {' '.join(message.split())}; see `{self.prog} --help`\n")
 
 
 def positive(text):
@@ -15,119 +77,104 @@ def positive(text):
     return int(text)
 
 
-def main(argv=None):
-    """Parse, run, return the exit code; bad input ends in one line on stderr and code 1."""
-    parser = argparse.ArgumentParser(prog="python -m omac", description="The OMAC companion.")
-    commands = parser.add_subparsers(required=True, metavar="command")
+def seed(text):
+    """A seed, a whole number from 0 on, for argparse."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed, a whole number from 0 on")
+    return int(text)
 
-    def command(name, run, text, *arguments):
-        sub = commands.add_parser(name, help=text, description=text)
-        for names, options in arguments:
-            sub.add_argument(*names, **options)
+
+def build_parser():
+    """Build the parser of all commands; each sets `run`, the function that it is."""
+    from omac.datasets.loaders.catalogue import SOURCES
+    from omac.schema import HELD, LEVELS, MAPS, RATIOS
+
+    maps, levels, parts = (", ".join(x) for x in (MAPS, LEVELS, (*RATIOS, HELD)))
+    a_map, a_level = f"a map; of SMAX: {maps}", f"a level; of SMAX: {levels}"
+    a_sample = f"<source>-<map>-<level>-<part>, such as {MAPS[1]}'s smax-{MAPS[1]}-{LEVELS[1]}-100; parts: {parts}"
+    parser = Parser(
+        prog="python -m omac",
+        description="The OMAC companion.",
+        epilog=f"maps of SMAX: {maps}; levels: {levels}; parts of a data set: {parts} (100, 50 and 10 % of it, {HELD}: never trained on)",
+    )
+    commands = parser.add_subparsers(required=True, metavar="command", dest="command")
+
+    def command(run, text):
+        sub = commands.add_parser(run.__name__, help=text, description=text)
         sub.set_defaults(run=run)
+        return sub
 
-    seed = (["--seeds"], {"type": int, "nargs": "+", "default": [0, 1], "help": "training seeds, one process each"})
-    steps = (
-        ["--battle-steps"],
-        {"type": positive, "default": None, "help": "length of the training; default: the map's own, behaviour.MAPS"},
+    one = command(behaviour, "train MAPPO on a SMAX map and keep the snapshots that the levels use")
+    one.add_argument("map", help=maps)
+    one.add_argument("--seeds", type=seed, nargs="+", default=[0, 1], help="training seeds, one process each")
+    one.add_argument(
+        "--battle-steps", type=positive, help="length of the training; default: the map's own, behaviour.MAPS"
     )
-    command(
-        "behaviour",
-        behaviour,
-        "train MAPPO on a SMAX map and keep the snapshots that the levels use",
-        (["map"], {}),
-        seed,
-        steps,
+
+    one = command(pull, "make or fetch one raw data set")
+    one.add_argument("source", help=f"smax (fought here), or StarCraft II data: {' '.join(SOURCES)}")
+    one.add_argument("map", help=a_map)
+    one.add_argument("level", help=a_level)
+    one.add_argument("--episodes", type=positive, help="smax only; default: params.yaml")
+
+    one = command(subsample, "draw a seeded sample of a raw data set")
+    one.add_argument("dataset", help=a_sample)
+
+    one = command(card, "print a data card")
+    one.add_argument("file", type=Path)
+
+    one = command(cards, "write the committed cards of a map: facts, episodes, states, replays")
+    one.add_argument("datasets", nargs="+", help="names, or files (.h5), of one map, one a level")
+
+    one = command(check, "say in one line what is wrong with a file")
+    one.add_argument("file", type=Path)
+
+    command(code, "write what each stage of dvc.yaml runs, without comments and outputs, to build/code/")
+
+    one = command(study, "run the cells of cells.yaml that are left; goes on where it stopped")
+    one.add_argument("names", nargs="*", help="cells or patterns, such as '*-bc' or '*-poor-100-*'; default: all")
+    one.add_argument("--jobs", type=positive, default=2, help="cells side by side on this machine; default: 2")
+    one.add_argument(
+        "--dask", metavar="ADDRESS", help="a Dask scheduler's address, or local: JOBS workers on this machine"
     )
-    command(
-        "pull",
-        pull,
-        "make or fetch one raw data set",
-        (["source"], {"help": "smax (fought here), or StarCraft II data: odis omiga ogmarl madt cfcql icq own"}),
-        (["map"], {}),
-        (["level"], {}),
-        (["--episodes"], {"type": positive, "default": None, "help": "smax only; default: params.yaml"}),
-    )
-    command(
-        "subsample",
-        subsample,
-        "draw a seeded sample of a raw data set",
-        (["dataset"], {"help": "<source>-<map>-<level>-<ratio>"}),
-    )
-    command("card", card, "print a data card", (["file"], {"type": Path}))
-    command(
-        "cards",
-        cards,
-        "write the committed cards of a map: facts, episodes, states, replays",
-        (["datasets"], {"nargs": "+", "help": "names, or files (.h5), of one map, one a level"}),
-    )
-    command("check", check, "say in one line what is wrong with a file", (["file"], {"type": Path}))
-    command(
-        "code",
-        code,
-        "write what each stage of dvc.yaml runs, without comments and outputs, to build/code/",
-    )
-    command(
-        "study",
-        study,
-        "run the cells of cells.yaml that are left; goes on where it stopped",
-        (
-            ["names"],
-            {"nargs": "*", "help": "cells of cells.yaml or patterns, such as '*-bc' or '*-poor-100-*'; default: all"},
-        ),
-        (["--jobs"], {"type": positive, "default": 2, "help": "cells side by side on this machine; default: 2"}),
-        (
-            ["--dask"],
-            {"metavar": "ADDRESS", "help": "a Dask scheduler's address, or local: JOBS workers on this machine"},
-        ),
-    )
-    command("grid", grid, "write cells.yaml, the cells that dvc.yaml runs, from params.yaml's grid")
-    command(
-        "notebook",
-        notebook,
-        "run an analysis notebook in place; its tables and figures go to figures/",
-        (["name"], {"help": "such as 04_tables"}),
-    )
-    command("results", results, "gather the cells' rows into data/results.csv")
-    command("tables", tables, "write docs/_generated, the tables of the documentation, and print README's matrix")
-    command(
-        "weights",
+
+    command(grid, "write cells.yaml, the cells that dvc.yaml runs, from params.yaml's grid")
+
+    one = command(notebook, "run an analysis notebook in place; its tables and figures go to figures/")
+    one.add_argument("name", help="such as 04_tables")
+
+    command(results, "gather the cells' rows into data/results.csv")
+
+    command(tables, "write docs/_generated, the tables of the documentation, and print README's matrix")
+
+    one = command(
         weights,
         "sample the credit weights of finished networks, for Figure 4; trains them first where they are missing",
-        (["dataset"], {"help": "<source>-<map>-<level>-<ratio>"}),
     )
-    command(
-        "keep",
-        keep,
-        "keep the last policy of finished cells, one seed, as float16, for `verify`",
-        (["cells"], {"nargs": "+", "help": "cells of cells.yaml that were trained on this machine"}),
-    )
-    command(
-        "verify",
-        verify,
-        "do data, battles and a cell come out here as the authors had them? Ten minutes on two cores",
-        (["--jobs"], {"type": positive, "default": 2, "help": "checks side by side; default: 2"}),
-    )
-    command(
-        "table",
-        table,
-        "print the final scores of a results file, and whether they agree with another's",
-        (["file"], {"type": Path}),
-        (["--against"], {"type": Path, "metavar": "FILE", "help": "rows of the same cells, to be held against"}),
-    )
-    args = parser.parse_args(argv)
-    try:
-        return args.run(args) or 0
-    except (ValueError, OSError, RuntimeError) as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
+    one.add_argument("dataset", help=a_sample)
+
+    one = command(keep, "keep the last policy of finished cells, one seed, as float16, for `verify`")
+    one.add_argument("cells", nargs="+", help="cells of cells.yaml that were trained on this machine")
+
+    one = command(verify, "do data, battles and a cell come out here as the authors had them? Ten minutes on two cores")
+    one.add_argument("--jobs", type=positive, default=2, help="checks side by side; default: 2")
+
+    one = command(table, "print the final scores of a results file, and whether they agree with another's")
+    one.add_argument("file", type=Path)
+    one.add_argument("--against", type=Path, metavar="FILE", help="rows of the same cells, to be held against")
+    return parser
 
 
 def behaviour(args):
     import torch
 
     from omac.behaviour import levels, mappo
+    from omac.config.names import check_name
+    from omac.config.params import check_seeds
+    from omac.schema import MAPS
 
+    check_name("map of smax", args.map, MAPS)
+    check_seeds("--seeds", args.seeds)
     settings = mappo.SETTINGS.get(args.map, mappo.Mappo())
     settings = replace(settings, battle_steps=args.battle_steps or settings.battle_steps)
     torch.set_num_threads(1)
@@ -154,7 +201,7 @@ def behaviour(args):
 
 
 def pull(args):
-    from omac.config import load_params
+    from omac.config.hyper import load_params
     from omac.paths import shown
     from omac.study.prepare import pull
 
@@ -166,7 +213,9 @@ def pull(args):
 def subsample(args):
     from omac.datasets.registry import draw_sample
     from omac.paths import shown
+    from omac.study.prepare import check_names
 
+    check_names(args.dataset)
     path, digest = draw_sample(args.dataset)
     print(f"{shown(path)}  digest {digest.sha256}")
 
@@ -221,24 +270,21 @@ def grid(args):
 
 
 def notebook(args):
-    from omac.paths import ROOT
+    from omac.config.names import check_name
+    from omac.paths import ROOT, shown
+    from omac.study.pipeline import log_of, reason
 
-    path = ROOT / "notebooks" / f"{args.name}.ipynb"
-    if not path.exists():
-        there = ", ".join(sorted(f.stem for f in path.parent.glob("*.ipynb")))
-        raise ValueError(f"no notebook {args.name!r}; there are {there}")
-    words = [
-        "jupyter",
-        "nbconvert",
-        "--to",
-        "notebook",
-        "--execute",
-        "--inplace",
-        "--ExecutePreprocessor.record_timing=False",
-    ]
-    return subprocess.run(
-        [sys.executable, "-m", *words, str(path)], env={**os.environ, "OMAC_FIGURES": "figures"}
-    ).returncode
+    path, log = ROOT / "notebooks" / f"{args.name}.ipynb", log_of(f"notebook-{args.name}")
+    check_name("notebook", args.name, sorted(f.stem for f in path.parent.glob("*.ipynb")))
+    words = ["jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace"]
+    words += ["--ExecutePreprocessor.record_timing=False", str(path)]
+    env = {**os.environ, "OMAC_FIGURES": "figures"}
+    with open(log, "w") as out:
+        code = subprocess.run([sys.executable, "-m", *words], env=env, stdout=out, stderr=out).returncode
+    if code:
+        raise RuntimeError(
+            f"{shown(path)}: {reason(log.read_text(errors='replace'))}; {shown(log)} has the whole story"
+        )
 
 
 def study(args):
@@ -249,7 +295,7 @@ def study(args):
 
 def results(args):
     from omac.analysis.results import gather
-    from omac.config import load_params
+    from omac.config.hyper import load_params
     from omac.paths import ROOT, shown
     from omac.study.grid import result_files
 
@@ -263,8 +309,9 @@ def tables(args):
     from omac.analysis.docs_tables import DATA, score_matrix, write_docs_tables
     from omac.analysis.results import markdown
     from omac.datasets.cards import overview
+    from omac.files import read_rows
     from omac.paths import shown
-    from omac.schema import CARDS, read_rows
+    from omac.schema import CARDS
 
     for path in write_docs_tables(overview(CARDS)):
         print(shown(path))
@@ -273,12 +320,14 @@ def tables(args):
 
 def weights(args):
     from omac.analysis import credit_weights
-    from omac.config import load_params
+    from omac.config.hyper import load_params
+    from omac.files import write_csv
     from omac.paths import shown
-    from omac.schema import write_csv
     from omac.study import sample_weights
+    from omac.study.prepare import check_names
 
     params = load_params()
+    check_names(args.dataset)
     table = sample_weights.sample(args.dataset, params["profile"], params)
     each = " and ".join(map(str, sorted(set(table.groupby("variant").size()))))
     path = write_csv(table, credit_weights.path_of(args.dataset), digits=4)
@@ -286,16 +335,16 @@ def weights(args):
 
 
 def keep(args):
-    from omac.config import load_params
+    from omac.config.hyper import load_params
+    from omac.config.names import check_name
     from omac.paths import shown
     from omac.study.grid import known_cells
     from omac.study.policies import keep
 
     cells, profile = known_cells(), load_params()["profile"]
     for name in args.cells:
-        if name not in cells:
-            raise ValueError(f"no cell {name!r} in cells.yaml")
-        cell = cells[name]
+        check_name("cell", name, cells, "cells.yaml")
+    for cell in map(cells.get, args.cells):
         print(shown(keep(cell["dataset"], cell["algorithm"], cell["variant"], profile)))
 
 
@@ -311,7 +360,7 @@ def verify(args):
 def table(args):
     from omac.analysis.agreement import DIFFERENT, agreement
     from omac.analysis.results import arrival, final_table, short
-    from omac.schema import read_rows
+    from omac.files import read_rows
 
     rows = read_rows(args.file)
     table = final_table(rows)

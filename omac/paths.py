@@ -1,21 +1,47 @@
-"""Absolute paths: papermill, nbval, DVC and JupyterLab each run code from a different folder."""
+"""Where things lie, as absolute paths, for papermill, nbval, DVC and JupyterLab each run code from a different folder; and how files are written: whole or not at all."""
 
 import contextlib
+import errno
 import os
+import secrets
+import shutil
+import tomllib
 from pathlib import Path
+
+PROJECT = "omac"  # this project's name in its pyproject.toml
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+FULL_IN_WORDS = ("No space left on device", "not enough space on the disk", "quota exceeded", "unexpected pos")  # torch
+
+
+class DiskFull(OSError):
+    """A disk, or what a user may take of it, is full."""
+
+
+def is_checkout(folder):
+    """Whether a folder is a checkout of this project: it has a dvc.yaml, and a pyproject.toml with this project's name."""
+    try:
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project")
+    except (OSError, ValueError):
+        return False
+    return isinstance(project, dict) and project.get("name") == PROJECT and (folder / "dvc.yaml").is_file()
 
 
 def find_root(start=None):
-    """The checkout that the current folder belongs to: the nearest parent that holds dvc.yaml.
+    """Find the checkout that a folder belongs to: itself, the nearest parent, or the installed package's own folder.
 
-    start: folder to search from, default the current one. Returns a Path. The installed package's own
-    parent is the fallback. Raises FileNotFoundError when neither is a checkout.
+    Args:
+        start: folder to search from. Default: the current one.
+    Raises:
+        FileNotFoundError: none of them is a checkout of this project.
     """
-    here = Path(start or Path.cwd()).resolve()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
-        if (folder / "dvc.yaml").is_file():
+    here, package = Path(start or Path.cwd()).resolve(), Path(__file__).resolve().parents[1]
+    for folder in (here, *here.parents, package):
+        if is_checkout(folder):
             return folder
-    raise FileNotFoundError(f"no dvc.yaml in {here} or above it: run this inside a checkout of the repository")
+    raise FileNotFoundError(
+        f"neither {here}, nor a folder above it, nor {package} is a checkout of this project (a dvc.yaml, and a "
+        f"pyproject.toml with the name {PROJECT}): run this inside one"
+    )
 
 
 ROOT = find_root()
@@ -34,14 +60,51 @@ def shown(path):
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
+def is_full(error):
+    """Whether an error, or one that it came from, says that a disk is full: as Python, HDF5, safetensors or torch put it."""
+    while error is not None:
+        if (
+            isinstance(error, DiskFull)
+            or getattr(error, "errno", None) in FULL
+            or any(words in str(error) for words in FULL_IN_WORDS)
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def disk_full(path):
+    """Make the error that says that there is no room for the file at `path`, in one line with the remedy."""
+    folder = Path(path).parent
+    free = shutil.disk_usage(folder).free >> 20
+    return DiskFull(
+        f"{shown(path)} cannot be written: the disk of {shown(folder)} is full ({free} MiB free): "
+        "make room there, then run the same command again"
+    )
+
+
+def need_room(path, size):
+    """Raise DiskFull where the disk of the file at `path` has not `size` bytes left. Its folder must be there."""
+    if shutil.disk_usage(Path(path).parent).free < size:
+        raise disk_full(path)
+
+
 @contextlib.contextmanager
 def atomic(path):
-    """Yield a temporary path beside `path`; rename it into place on success, remove it on failure."""
+    """Yield a temporary path beside `path`; rename it into place on success, remove it on failure.
+
+    Its name is this writer's alone, also among machines that share the folder. Raises DiskFull where there is no room.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(8)}.part")
     try:
         yield part
         os.replace(part, path)
+    except Exception as e:
+        if is_full(e) and not isinstance(e, DiskFull):
+            raise disk_full(path) from e
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Windows removes no file that is still open
+            part.unlink(missing_ok=True)

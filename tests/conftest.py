@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from omac.config import Hyper
+from omac.config.hyper import Hyper
 from omac.envs import make
 from omac.evaluation import BatchedPolicy, battle_seeds, rollout
 

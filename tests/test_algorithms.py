@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from omac.algorithms import REGISTRY, bcq, common, cql, icq, omac, omar
-from omac.config import Hyper
+from omac.config.hyper import Hyper
 from omac.envs import Spec, make
 from omac.evaluation import BatchedPolicy, battle_seeds, evaluate, rollout
 from omac.nn import losses
@@ -370,7 +370,7 @@ def test_icq_weights_are_a_softmax_over_the_batch_of_each_seed_and_agent():
 
 def test_icq_policy_loss_in_plain_loops(small):
     nets, batch = built(icq, small), made()
-    q, p, w = nets.q(batch.o), log_probs(nets.pi, batch, small), nets.mix.value(batch.s)[0]
+    q, p, w = nets.q(batch.o), log_probs(nets.pi, batch, small), nets.mix.value(batch.s).w_v
     adv = [
         [(q[0, t, i, batch.a[0, t, i]] - sum(p[0, t, i].exp() * q[0, t, i])).item() for i in range(2)] for t in range(6)
     ]

@@ -10,13 +10,13 @@ from omac.analysis import credit_weights
 from omac.analysis.divergence import GROWTH, LARGEST, stability, why
 from omac.analysis.select import prepare
 from omac.cli import main
-from omac.config import load_params
+from omac.config.hyper import load_params
+from omac.files import read_table, write_csv
 from omac.nn.networks import generators
 from omac.paths import ROOT
 from omac.plots import credit, style
 from omac.plots import curves as study_figures
 from omac.plots.curves import Panel, absent, arrivals, curves, losses
-from omac.schema import read_table, write_csv
 from omac.study import sample_weights
 from omac.training.replay import Replay
 
@@ -146,7 +146,7 @@ def test_weights_of_a_cell_are_sampled_from_its_checkpoint_or_trained_again_and_
     params["profiles"]["tiny"] = {"hidden": 8, "cca_hidden": 8, "steps": 20, "eval_every": 20, "seeds": [0, 1]}
     monkeypatch.setattr(sample_weights, "BUILD", tmp_path)
     monkeypatch.setattr(sample_weights, "load", lambda *_: toy)
-    monkeypatch.setattr("omac.config.load_params", lambda: params)
+    monkeypatch.setattr("omac.config.hyper.load_params", lambda: params)
     first = sample_weights.sample("smax-6h_vs_8z-medium-100", "tiny", params)
     kept = sorted((tmp_path / "checkpoints").iterdir())
     assert [f.name for f in kept] == [f"smax-6h_vs_8z-medium-100-omac-{v}-tiny.pt" for v in ("default", "wo_cca")]

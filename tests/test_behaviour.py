@@ -10,6 +10,7 @@ from safetensors import safe_open
 from omac import schema
 from omac.behaviour import levels, mappo
 from omac.behaviour.mappo import Mappo, advantages, train_mappo
+from omac.files import record_sums
 from omac.study import prepare
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,9 @@ def test_a_checkpoint_of_other_code_or_a_damaged_one_is_refused(tmp_path, monkey
     with pytest.raises(ValueError, match="cannot be read"):
         train_mappo("toy:line", 0, QUICK, tmp_path, progress=False)
     (tmp_path / "smax-6h_vs_8z.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="is not listed in"):
+        levels.load_level("smax", "6h_vs_8z", "good", tmp_path)
+    record_sums(tmp_path / "smax-6h_vs_8z.safetensors")
     with pytest.raises(ValueError, match="cannot be read"):
         levels.load_level("smax", "6h_vs_8z", "good", tmp_path)
 

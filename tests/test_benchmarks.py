@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from omac.algorithms import REGISTRY
-from omac.config import load_params, settings
+from omac.config.hyper import load_params, settings
+from omac.files import read_table, write_csv
 from omac.paths import ROOT
-from omac.schema import read_table, write_csv
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import cells  # noqa: E402

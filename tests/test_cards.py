@@ -5,7 +5,7 @@ import pytest
 
 from omac.datasets import cards
 from omac.datasets.coverage import coverage, project
-from omac.schema import read_table
+from omac.files import read_table
 
 
 def test_a_cards_facts_equal_literal_counts(toy):

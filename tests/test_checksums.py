@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from omac.behaviour import levels
-from omac.checksums import checked_bytes, record_sums, seal, unseal
+from omac.files import checked_bytes, read_rows, read_table, record_sums, seal, unseal, write_csv
 from omac.paths import ROOT
-from omac.schema import read_rows, read_table, write_csv
 from omac.training import trainer
 from omac.training.checkpoint import read_checkpoint, write_checkpoint
 
@@ -118,6 +117,13 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     write_checkpoint(tmp_path / "a.pt", {"x": torch.arange(3), "n": [1, "two"]})
     back = read_checkpoint(tmp_path / "a.pt")
     assert back["n"] == [1, "two"] and torch.equal(back["x"], torch.arange(3))
+    assert torch.load(tmp_path / "a.pt", weights_only=True)["n"] == [1, "two"]  # the seal is no obstacle
+
+
+def test_a_checkpoint_without_a_seal_is_refused_with_the_remedy(tmp_path):
+    torch.save({"n": 1}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="a.pt cannot be read.*delete it to begin anew"):
+        read_checkpoint(tmp_path / "a.pt")
 
 
 ROW = {"env": "smax", "map": "5m_vs_6m", "level": "good", "ratio": 100, "algorithm": "bc", "variant": "", "profile": "quick", "seed": 0,

@@ -1,6 +1,7 @@
 """The study's runner: which cells are left, failures, interruption, and Dask; on small pipelines of their own."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import yaml
 from dvc.repo import Repo
 
 import omac
-from omac.config import load_params
+from omac.config.hyper import load_params
 from omac.datasets import registry
 from omac.paths import ROOT
 from omac.progress import bar
@@ -41,6 +42,7 @@ pathlib.Path(sys.argv[-1]).write_text(name)
 def checkout(folder, command, names, deps=()):
     """A DVC project in `folder` with a cell for each of `names`, and one stage that is none."""
     Repo.init(str(folder), no_scm=True).close()
+    (folder / "pyproject.toml").write_text('[project]\nname = "omac"\n')
     params = {**load_params(), "profile": "tiny"}
     params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16}
     if not (folder / "params.yaml").exists():
@@ -49,7 +51,8 @@ def checkout(folder, command, names, deps=()):
     (folder / "cells.yaml").write_text(
         yaml.safe_dump({"cells": {n: {**about, "algorithm": n} for n in names}}, sort_keys=False)
     )
-    cell = {"cmd": command, "deps": list(deps), "outs": [{f"{ROWS}/${{key}}.csv": {"cache": False}}]}
+    out = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["cell"]["do"]["outs"][0]["data/results/${key}.csv"]
+    cell = {"cmd": command, "deps": list(deps), "outs": [{f"{ROWS}/${{key}}.csv": out}]}
     stages = {"code": {"cmd": "echo code > code", "outs": ["code"]}, "cell": {"foreach": "${cells}", "do": cell}}
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"vars": ["cells.yaml"], "stages": stages}))
     (folder / "data" / "results").mkdir(parents=True, exist_ok=True)
@@ -62,11 +65,10 @@ def fake(tmp_path, monkeypatch):
     (tmp_path / "cell.py").write_text(FAKE)
     for module in (runner, pipeline):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(pipeline, "BUILD", tmp_path / "build")
+        monkeypatch.setattr(module, "BUILD", tmp_path / "build")
     return tmp_path
 
 
-@pytest.mark.slow
 def test_a_failed_cell_is_named_and_stops_no_other_and_the_next_run_does_only_what_is_left(fake, capsys):
     (fake / "b.breaks").touch()
     assert runner.run(jobs=2) == 1
@@ -94,7 +96,6 @@ def runs(process):
         return False
 
 
-@pytest.mark.slow
 def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, capsys):
     (fake / "wait").touch()
     under_way = []
@@ -112,27 +113,156 @@ def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, cap
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def held(fake, *words):
+    """A process that runs a cell of `fake` until `wait` is removed: `dvc`, or a study, by hand."""
+    (fake / "wait").touch()
+    env = {**os.environ, "PYTHONPATH": str(Path(omac.__file__).parents[1])}
+    child = subprocess.Popen([sys.executable, "-m", *words], cwd=fake, env=env, stdout=subprocess.PIPE, text=True)
+    while not (fake / "waits").exists():
+        time.sleep(0.1)
+    return child
+
+
+@pytest.mark.slow
+def test_a_study_waits_for_another_one_and_says_so_and_neither_fails(fake, capsys):
+    other = held(fake, "omac", "study", "--jobs", "1")
+    threading.Timer(3, (fake / "wait").unlink).start()
+    assert runner.run() == 0
+    said = capsys.readouterr().out
+    assert f"waiting: another study runs in this checkout (PID {other.pid} on " in said and said.count("waiting") == 1
+    assert "cells: 3, up to date: 3, to run: 0" in said
+    assert other.wait() == 0 and "FAILED" not in other.stdout.read()
+
+
+@pytest.mark.slow
+def test_a_cell_that_dvc_runs_by_hand_is_waited_for_and_not_run_twice(fake, capsys):
+    other = held(fake, "dvc", "repro", "-s", "cell@a")
+    threading.Timer(8, (fake / "wait").unlink).start()
+    assert runner.run(["a"]) == 0
+    said = capsys.readouterr().out
+    assert f"waiting: {ROWS}/a.csv is in use by another dvc, PID {other.pid} (" in said
+    assert "cells: 1, up to date: 1, to run: 0" in said and other.wait() == 0
+
+
+@pytest.mark.slow
+def test_a_lock_that_a_live_process_holds_is_named_by_it_and_never_to_be_deleted(fake, capsys):
+    lock = fake / ".dvc" / "tmp" / "rwlock"
+    lock.parent.mkdir(exist_ok=True)
+    held_by_us = {"pid": os.getpid(), "cmd": "something"}
+    lock.write_text(json.dumps({"write": {str(fake / ROWS / "a.csv"): held_by_us}}))
+    with pytest.raises(RuntimeError, match=f"dvc status failed: {ROWS}/a.csv is in use by PID {os.getpid()} ") as error:
+        runner.run()
+    said = str(error.value)
+    assert "wait for it to end, or end it" in said and "\n" not in said
+    assert not any(word in said for word in ("remove", "delete", "rwlock"))
+    backend = runner.LocalBackend(1)
+    backend.submit("cell@a", None)
+    while not (ended := backend.poll("cell@a")):
+        time.sleep(0.2)
+    assert ended.error.startswith(f"{ROWS}/a.csv is in use by PID {os.getpid()} ") and "remove" not in ended.error
+    lock.write_text(json.dumps({"write": {str(fake / ROWS / "a.csv"): {**held_by_us, "pid": 2**22 + 1}}}))
+    assert runner.run(["a"]) == 0  # DVC itself clears the lock of a process that is gone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("dvc.lock", lambda s: f"<<<<<<< HEAD\n{s}", "dvc.lock' is invalid .*git checkout -- dvc.lock"),
+        ("dvc.yaml", lambda s: f"<<<<<<< HEAD\n{s}", "dvc.yaml' is invalid .*git checkout -- dvc.yaml"),
+        ("dvc.yaml", lambda s: s.replace("${cells}", "${cellz}"), "Could not find 'cellz'.*omac grid"),
+        ("params.yaml", lambda s: f"<<<<<<< HEAD\n{s}", "params.yaml, line 1: a mark of an unfinished merge"),
+        ("cells.yaml", lambda s: f"{s}=======\n>>>>>>> x\n", "cells.yaml, line \\d+: a mark of an unfinished merge"),
+        ("cells.yaml", lambda s: s.replace("cells:", "cellz:"), "cells.yaml: .*'cells' is missing.*omac grid"),
+        ("cells.yaml", lambda s: s.replace("variant:", "varient:"), "unknown key 'varient'.*mean variant"),
+        (".dvc/tmp/rwlock", lambda s: "{", "when none runs in this checkout any more, delete it"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_a_file_that_dvc_cannot_read_ends_in_one_line_with_file_and_remedy(fake, name, change, words):
+    pipeline.dvc("repro", "-s", "code")
+    path = fake / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(change(path.read_text() if path.exists() else ""))
+    with pytest.raises((RuntimeError, ValueError), match=words) as error:
+        runner.run()
+    assert "\n" not in str(error.value) and "Traceback" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_zip_without_git_is_told_what_to_do(fake):
+    (fake / ".dvc" / "config").write_text("")
+    with pytest.raises(RuntimeError, match="is not a git repository: without git, run `dvc config core.no_scm true`"):
+        runner.run()
+
+
+@pytest.mark.slow
+def test_old_rows_stay_until_the_new_ones_are_there_whatever_ends_the_run(fake, capsys):
+    assert runner.run(["a"]) == 0
+    old = fake / ROWS / "a.csv"
+    old.write_text("a")
+    (fake / "cell.py").write_text(FAKE.replace("write_text(name)", "write_text(name * 2)"))
+    stages = yaml.safe_load((fake / "dvc.yaml").read_text())
+    stages["stages"]["cell"]["do"]["deps"] = ["cell.py"]
+    (fake / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    killed = held(fake, "dvc", "repro", "-s", "cell@a")
+    assert old.read_text() == "a"  # under way
+    for process in [*psutil.Process(killed.pid).children(recursive=True), killed]:
+        process.kill()
+    killed.wait()
+    assert old.read_text() == "a" and list(pipeline.left(pipeline.cells())) == ["cell@a", "cell@b", "cell@c"]
+    (fake / "wait").unlink()
+    (fake / "a.breaks").touch()
+    assert runner.run(["a"]) == 1 and old.read_text() == "a"
+    (fake / "a.breaks").unlink()
+    assert runner.run(["a"]) == 0 and old.read_text() == "aa"
+    assert list(pipeline.left(pipeline.cells())) == ["cell@b", "cell@c"]
+    (fake / "cell.py").write_text(FAKE)  # a dependency that changes runs the cell again
+    assert list(pipeline.left(pipeline.cells())) == ["cell@a", "cell@b", "cell@c"]
+    assert runner.run(["a"]) == 0 and old.read_text() == "a"
+
+
+def test_what_takes_long_is_not_removed_before_it_is_made_again():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name in ("cell", "weights", "behaviour", "results"):
+        outs = stages[name].get("do", stages[name])["outs"]
+        assert all(options["persist"] is True for out in outs for options in out.values()), name
+
+
+@pytest.mark.slow
+def test_cells_yaml_that_is_not_the_grids_is_said(fake, capsys):
+    assert runner.run(["a"]) == 0
+    assert "note: cells.yaml is not what params.yaml's grid says: `python -m omac grid`" in capsys.readouterr().out
+
+
+def test_signals_that_a_system_does_not_have_are_left_out(monkeypatch):
+    monkeypatch.delattr(signal, "SIGHUP")
+    with runner._terminable():
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_theirs(monkeypatch, capsys):
     monkeypatch.setattr(runner, "PAUSE", 0)
-    under_way, most = set(), []
+    under_way, side_by_side = {}, []
 
-    def start(item, cell):
-        under_way.add(item)
-        most.append(len(under_way))
-        ends = iter([None, (600, "broke" if item == "b" else 0)])
+    class Backend:
+        width = most = 2
 
-        def poll():
-            end = next(ends)
-            if end:
-                under_way.remove(item)
-            return end
+        def submit(self, item, cell):
+            under_way[item] = iter([None, pipeline.Ended(600, "broke" if item == "b" else "")])
+            side_by_side.append(len(under_way))
 
-        return poll
+        def poll(self, item):
+            ended = next(under_way[item])
+            if ended:
+                del under_way[item]
+            return ended
 
     progress = bar(None, 6, "cell", 1)
-    assert runner.conduct(dict.fromkeys("abcde"), start, 2, lambda: 2, progress) == {"b": "broke"}
+    assert runner.conduct(dict.fromkeys("abcde"), Backend(), progress) == {"b": "broke"}
     said = capsys.readouterr().out.splitlines()
-    assert max(most) == 2 and len(most) == len(said) == 5
+    assert max(side_by_side) == 2 and len(side_by_side) == len(said) == 5
     assert said[0] == "done    a  10 min  (1 of 5; 4 left, about 20 min)" and said[1].startswith("FAILED  b  10 min")
     assert said[3].endswith("(4 of 5; 1 left, about 10 min)") and said[4].endswith("(5 of 5; 0 left)")
 
@@ -147,14 +277,21 @@ def test_names_mean_items_stages_or_patterns_and_an_unknown_one_is_named():
     known = dict.fromkeys(["cell@m-good-bc", "cell@m-poor-omac", "cell@m-omac-maxq"], {})
     assert list(pipeline.choose_cells(known, [])) == list(known)
     assert list(pipeline.choose_cells(known, ["*-maxq", "cell@*-bc"])) == ["cell@m-good-bc", "cell@m-omac-maxq"]
-    with pytest.raises(ValueError, match="no cell of cells.yaml is called 'm-god-bc'.*m-good-bc"):
+    with pytest.raises(ValueError, match="unknown cell or pattern 'm-god-bc'.*m-good-bc"):
         pipeline.choose_cells(known, ["m-god-bc"])
 
 
 def test_the_reason_of_a_failure_is_the_exception_and_else_what_dvc_says():
-    dvcs = "ERROR: failed to reproduce 'cell@a': failed to run: false, exited with 1"
-    assert pipeline.last_words(f"WARNING: killed\nRunning stage 'cell@a':\n> false\n{dvcs}\n") == dvcs
-    assert pipeline.last_words(f"> x\nTraceback\nDiverged: L_pi is nan\n\n{dvcs}") == "Diverged: L_pi is nan"
+    dvcs = "failed to reproduce 'cell@a': failed to run: false, exited with 1"
+    assert pipeline.reason(f"WARNING: killed\nRunning stage 'cell@a':\n> false\nERROR: {dvcs}\n") == dvcs
+    assert pipeline.reason(f"> x\nTraceback\nDiverged: L_pi is nan\n\nERROR: {dvcs}") == "Diverged: L_pi is nan"
+    long = "RuntimeError: Error(s) in loading:\n\tsize mismatch for pi"
+    assert (
+        pipeline.reason(f"> x\nTraceback\n{long}\nERROR: {dvcs}")
+        == "RuntimeError: Error(s) in loading: size mismatch for pi"
+    )
+    assert "--jobs 1" in pipeline.reason(f"> x\nERROR: {dvcs[:-1]}-9")
+    assert "--jobs 1" in pipeline.reason("> x\nTraceback\nnbclient.exceptions.DeadKernelError: Kernel died\n")
     assert [runner.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]
 
 
@@ -173,7 +310,6 @@ def small(toy, tmp_path):
     return params, folder
 
 
-@pytest.mark.slow
 def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(small, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     files = [f"data/tiny/digests/toy-line-random-{part}.txt" for part in ("100", "held")]
@@ -194,7 +330,6 @@ def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(
         assert recorded == hashlib.md5((tmp_path / "s").read_bytes()).hexdigest()
 
 
-@pytest.mark.slow
 def test_a_worker_with_other_code_other_data_or_several_threads_refuses(small, monkeypatch):
     distributed = pytest.importorskip("distributed")
     from omac.study import dask_runner
@@ -218,13 +353,13 @@ def test_a_worker_with_other_code_other_data_or_several_threads_refuses(small, m
 
 
 def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monkeypatch):
-    from omac.study.dask_runner import dask_backend
+    from omac.study.dask_runner import DaskBackend
 
-    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"), dask_backend("locl", 2):
-        pass
+    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"):
+        runner.run(dask="locl")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"), dask_backend("local", 2):
-        pass
+    with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"):
+        DaskBackend("local", 2)
 
 
 def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypatch):
@@ -237,9 +372,9 @@ def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypa
     closed = []
     monkeypatch.setattr(distributed, "LocalCluster", lambda **settings: SimpleNamespace(close=close, **settings))
     monkeypatch.setattr(distributed, "Client", nullcontext)
-    from omac.study.dask_runner import dask_backend
+    from omac.study.dask_runner import DaskBackend
 
-    with dask_backend("local", 3):
+    with DaskBackend("local", 3):
         assert not closed
     assert closed
 

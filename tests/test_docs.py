@@ -18,10 +18,11 @@ from omac.analysis.docs_tables import DATA, GENERATED, docs_tables, score_matrix
 from omac.analysis.results import final_table, markdown
 from omac.analysis.select import choose
 from omac.cli import main
-from omac.config import Hyper, load_params, settings
+from omac.config.hyper import Hyper, load_params, settings
 from omac.datasets.cards import overview
+from omac.files import read_rows
 from omac.paths import ROOT
-from omac.schema import CARDS, read_rows
+from omac.schema import CARDS
 
 README = (ROOT / "README.md").read_text()
 PAGES = sorted(p for p in (ROOT / "docs").rglob("*.md"))

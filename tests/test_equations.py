@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import minimize
 
 from omac.algorithms import bc, omac
-from omac.config import Hyper
+from omac.config.hyper import Hyper
 from omac.envs.toy import LENGTH, optimum
 from omac.nn import losses
 from omac.nn.factorization import Factorization
@@ -96,7 +96,7 @@ def test_without_cvf_eq2_collapses_to_linear_mixing(toy, small):
     """credit = tied: Q_tot = sum_i w_i Q_i + b to rounding, whatever V_i is."""
     nets, batch = nets_and_batch(toy, replace(small, credit="tied"))
     v, q, w_v, w_q, _, q_tot = omac.factorize(nets, batch, replace(small, credit="tied"))
-    share = nets.mix.value(batch.s)[1]
+    share = nets.mix.value(batch.s).v_share
     assert torch.equal(w_v, w_q)
     torch.testing.assert_close(q_tot, (w_v * q).sum(-1) + share, rtol=1e-5, atol=1e-5)
 

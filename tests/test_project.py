@@ -217,4 +217,5 @@ def test_the_top_level_is_the_prescribed_one():
         ".dvc",
         ".dvcignore",
         ".gitignore",
+        ".gitattributes",
     }

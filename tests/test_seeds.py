@@ -8,6 +8,7 @@ import torch
 
 from omac.algorithms import REGISTRY
 from omac.nn.networks import AgentMLP, Head, generators
+from omac.nn.rows import PackedObservations
 from omac.training import trainer
 from omac.training.checkpoint import fingerprint
 from omac.training.replay import Replay
@@ -178,6 +179,23 @@ def test_an_output_layer_computed_transposed_gives_what_the_plain_product_gives(
         seen.append([y, *torch.autograd.grad(y.sin().sum(), [x, *head.parameters()])])
     for fast, plain in zip(*seen, strict=True):
         torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_packed_observations_equal_the_dense_ones_and_hold_what_no_one_sees_once():
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(40, 3, 7)).astype(np.float32)
+    obs *= rng.random((40, 3, 1)) > 0.4  # the dead see nothing
+    obs[:2], obs[2:4] = 0, 1  # views in which everyone is dead, and everyone alive
+    obs[..., [0, 5]] = 0  # columns that are empty throughout
+    packed = PackedObservations(obs)
+    views = np.stack([rng.integers(40, size=25), np.repeat([0, 1], [12, 13]), np.full(25, 2)])  # mixed, dead, alive
+    rows = packed.at(torch.from_numpy(views))
+    np.testing.assert_array_equal(rows.dense().numpy(), obs[views])
+    assert rows.shape == (3, 25, 3, 7) and rows.columns.tolist() == [1, 2, 3, 4, 6]
+    filled = obs[views].any(-1).sum((1, 2))  # rows that something is seen in, for each seed: some, none, all
+    assert rows.x.shape == (3, 3 + filled.max(), 5 + 3) and filled.tolist()[1:] == [0, 75] and 0 < filled[0] < 75
+    ids = rows.x[..., 5:].gather(1, rows.place.flatten(1)[..., None].expand(-1, -1, 3)).view(3, 25, 3, 3)
+    assert torch.equal(ids, torch.eye(3).expand(3, 25, 3, 3))  # each row holds the id of the agents that it stands for
 
 
 def test_rows_kept_once_give_what_dense_observations_give(toy, small):

@@ -11,7 +11,7 @@ import torch
 
 from omac import algorithms, schema
 from omac.algorithms import REGISTRY
-from omac.config import Hyper
+from omac.config.hyper import Hyper
 from omac.evaluation import BatchedPolicy, battle_seeds, evaluate
 from omac.nn.networks import generators
 from omac.nn.policy import log_pi
@@ -202,7 +202,7 @@ def test_a_variant_that_changes_nothing_for_it_is_refused(name, variant, toy, tm
     toy.select(range(20)).save(tmp_path / "episodes" / "toy-line-random-100.h5")
     toy.select(range(20, 30)).save(tmp_path / "episodes" / "toy-line-random-held.h5")
     monkeypatch.setattr(cell, "BUILD", tmp_path)
-    monkeypatch.setattr(cell, "train", lambda *a: 1 / 0)  # stands for: it would be trained
+    monkeypatch.setattr(cell, "train", lambda *a, **k: 1 / 0)  # stands for: it would be trained
     with pytest.raises(
         *((ZeroDivisionError,) if name == "omac" else (ValueError, f"{name} does not read"))[:1]
     ) as error:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from omac import config
 from omac.algorithms import omac
+from omac.config import hyper
 from omac.nn.networks import SeedLinear
 from omac.paths import ROOT
 from omac.training.replay import Replay
@@ -91,7 +91,7 @@ class Pair:
         """One update of both. Returns two dicts of losses and gradient norms, the package's and the single file's."""
         losses, norms = single.update(self.nets, self.adam, self.batch(step), self.hyper)
         self.run.step(step, "joint")
-        theirs = self.run.means()
+        theirs = self.run.statistics.flush()
         names = ("L_V", "L_Q", "L_pi", "norm_v", "norm_q", "norm_pi")
         return {k: theirs[k][K] for k in names}, {k: x.item() for k, x in zip(names, [*losses, *norms], strict=True)}
 
@@ -109,12 +109,12 @@ def hyper(request, small):
 
 
 def test_its_settings_are_the_packages_and_have_the_same_defaults():
-    known = config.Hyper()
+    known = hyper.Hyper()
     assert {f.name: getattr(known, f.name) for f in fields(single.Hyper)} == vars(single.Hyper())
 
 
 def test_its_transitions_are_the_packages(toy, file):
-    data, hyper = single.read(file, 0.9), replace(config.Hyper(), gamma=0.9)
+    data, hyper = single.read(file, 0.9), replace(hyper.Hyper(), gamma=0.9)
     batch = Replay(toy, hyper).at(torch.arange(len(toy.reward))[None])
     wanted = {name: getattr(batch, name)[0] for name in single.Batch._fields[2:]}
     wanted |= {name: single.add_id(getattr(batch, name).dense()[0]) for name in ("o", "o_next")}

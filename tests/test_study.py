@@ -7,11 +7,12 @@ import pytest
 from omac import schema
 from omac.analysis import results
 from omac.cli import main
-from omac.config import load_params
+from omac.config.hyper import load_params
 from omac.data.episodes import Episodes
 from omac.datasets import digest, registry
 from omac.evaluation import battle_seeds, evaluate
-from omac.schema import SCORES, read_table, write_csv
+from omac.files import read_table, write_csv
+from omac.schema import SCORES
 from omac.study import cell as study
 from omac.study import prepare
 from omac.training import trainer

@@ -6,10 +6,10 @@ import pytest
 
 from omac import schema
 from omac.analysis import comparison, paper_tables, results, select
-from omac.config import load_params
+from omac.config.hyper import load_params
+from omac.files import read_table
 from omac.paths import ROOT
 from omac.plots import profiles, style
-from omac.schema import read_table
 
 KEYS = ["map", "level", "ratio", "algorithm"]
 FIVE = {"omac", "icq", "omar", "bcq", "cql"}

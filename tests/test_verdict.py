@@ -8,9 +8,9 @@ from omac.analysis import credit_weights, paper_tables, results
 from omac.analysis.select import prepare
 from omac.claims import criteria, evidence, paper_numbers, report, verdicts
 from omac.claims.evidence import Part, Study
+from omac.files import read_table, write_csv
 from omac.paths import ROOT
 from omac.plots import verdict as plots_verdict
-from omac.schema import read_table, write_csv
 
 STUDY = read_table(ROOT / "data" / "results.csv")
 CLAIMS = paper_tables.published("claims")

@@ -10,9 +10,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from omac.analysis.agreement import DIFFERENT, SAME, WITHIN, agreement, compare_means
-from omac.checksums import record_sums
-from omac.config import load_params
+from omac.config.hyper import load_params
 from omac.datasets import digest
+from omac.files import record_sums
 from omac.paths import ROOT
 from omac.study import policies, verify
 

@@ -10,6 +10,7 @@ optional, once at the end; logits(nets) -> the network that acts: o [K,B,n,O] ->
 """
 
 from omac.algorithms import bc, bcq, cql, icq, omac, omar
+from omac.config.names import unknown
 
 REGISTRY = {"omac": omac, "bc": bc, "icq": icq, "omar": omar, "bcq": bcq, "cql": cql}
 
@@ -17,7 +18,7 @@ REGISTRY = {"omac": omac, "bc": bc, "icq": icq, "omar": omar, "bcq": bcq, "cql":
 def get(name):
     """The module of an algorithm. Raises ValueError for a name that is not in the registry."""
     if name not in REGISTRY:
-        raise ValueError(f"unknown algorithm {name!r}; there are {', '.join(REGISTRY)}")
+        raise ValueError(unknown("algorithm", name, REGISTRY))
     return REGISTRY[name]
 
 

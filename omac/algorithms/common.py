@@ -61,7 +61,7 @@ def value_diagnostics(nets, batch, target, mask=None):
     its names in Eq. (2).
     """
     q_tot = mixed(nets.mix, batch.s, take(nets.q(batch.o), batch.a))
-    w = losses.mean(nets.mix.value(batch.s)[0])
+    w = losses.mean(nets.mix.value(batch.s).w_v)
     error = (target - q_tot).abs()[..., None]
     return {
         "q_tot": q_tot,

@@ -60,7 +60,7 @@ def policy_loss(nets, batch, q, hyper):
     alive, log_p = common.alive(batch, hyper), log_probs(nets.pi, batch, hyper)
     with torch.no_grad():
         weight = losses.icq_weight(advantage(q, log_p, batch.a), hyper.beta_policy, alive)
-        weight *= nets.mix.value(batch.s)[0]
+        weight *= nets.mix.value(batch.s).w_v
     return losses.awr_loss(weight, take(log_p, batch.a), alive)
 
 

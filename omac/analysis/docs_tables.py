@@ -8,8 +8,9 @@ import pandas as pd
 from omac.analysis.credit_weights import correlations, path_of
 from omac.analysis.results import HEADLINE, arrival, difference, final_table, markdown, offline, short, weighing
 from omac.analysis.select import caption, choose
+from omac.files import read_rows, read_table
 from omac.paths import ROOT, atomic
-from omac.schema import DISTRIBUTIONS, LEVELS, MAPS, NAMES, OFFLINE, SET, label, read_rows, read_table
+from omac.schema import DISTRIBUTIONS, LEVELS, MAPS, NAMES, OFFLINE, SET, label
 
 DATA = ROOT / "data"
 GENERATED = ROOT / "docs" / "_generated"

@@ -7,10 +7,10 @@ import pandas as pd
 
 from omac.analysis.results import final_table, markdown
 from omac.analysis.select import choose
-from omac.checksums import checked_bytes
-from omac.config import Hyper, settings
+from omac.config.hyper import Hyper, settings
+from omac.files import checked_bytes, read_table
 from omac.paths import FIGURES, ROOT, atomic
-from omac.schema import LEVELS, METHODS, NAMES, read_table
+from omac.schema import LEVELS, METHODS, NAMES
 
 LINE = ["map", "level", "ratio", "algorithm"]
 MISSING = "not run yet"

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
+from omac.files import read_rows, write_csv
 from omac.paths import ROOT, shown
-from omac.schema import KEYS, LEVELS, NAMES, OFFLINE, SET, label, read_rows, write_csv
+from omac.schema import KEYS, LEVELS, NAMES, OFFLINE, SET, label
 
 HEADLINE = [
     "map",

@@ -8,9 +8,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from omac.checksums import checked_bytes, record_sums
 from omac.envs import make
 from omac.evaluation import battle_seeds, evaluate
+from omac.files import checked_bytes, record_sums
 from omac.nn.networks import AgentMLP, generators
 from omac.paths import BEHAVIOUR, atomic, shown
 from omac.schema import LEVELS

@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from omac.envs import make
 from omac.evaluation import BatchedPolicy, battle_seeds, rollout
+from omac.files import write_csv
 from omac.nn.networks import MLP, AgentMLP, generators
 from omac.nn.policy import MASKED
 from omac.paths import BEHAVIOUR, BUILD, shown
 from omac.progress import bar
-from omac.schema import write_csv
 from omac.training import checkpoint, source_hash
 
 MAKERS = (

@@ -1,4 +1,4 @@
-"""What a verdict rests on: a Study's rows by data set and seed, and Parts, statistics with an interval and the bar of a claim."""
+"""What a verdict rests on: rows by data set and seed, and statistics with an interval and the bar of a claim."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,13 @@ P, POINTS, R, SHARE = "probability", "points of return", "Pearson's r", "share"
 
 
 class Study(NamedTuple):
-    """Prepared rows (`study_figures.prepare`) of one environment and profile, and the level at which parts are ablated."""
+    """The rows of one environment and profile.
+
+    Attributes:
+        rows: as analysis.select.prepare returns them.
+        env: the environment.
+        level: at which parts of OMAC are ablated.
+    """
 
     rows: pd.DataFrame
     env: str
@@ -28,9 +34,14 @@ class Study(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One statistic of a claim, its 95 % interval, and the side of `bar` where the claim puts it: above, below or within ±.
+    """One statistic of a claim.
 
-    only: "for" or "against" when the statistic can speak no other way: a lower bound below a bar proves nothing.
+    Attributes:
+        what, unit: its name and unit.
+        value, low, high: the statistic and its 95 % interval.
+        bar, side: where the claim puts it: "above" or "below" the bar, or "within" ± the bar.
+        only: the only outcome that this statistic can support, "for" or "against", or "" for both. Example: a lower
+            bound can refute a claim but never support it.
     """
 
     what: str
@@ -44,42 +55,58 @@ class Part(NamedTuple):
 
     @property
     def says(self):
-        """ "for" when the interval is on the claimed side, "against" when it is on the other; else, or not `only`, "open"."""
+        """Say where the interval is: "for" on the claimed side, "against" on the other, else, or if not `only`, "open"."""
+        above, below = self.low > self.bar, self.high < self.bar
         if self.side == "within":
-            inside, outside = max(-self.low, self.high) <= self.bar, max(self.low, -self.high) > self.bar
+            claimed = max(-self.low, self.high) <= self.bar
+            refuted = max(self.low, -self.high) > self.bar
+        elif self.side == "above":
+            claimed, refuted = above, below
         else:
-            above, below = self.low > self.bar, self.high < self.bar
-            inside, outside = (above, below) if self.side == "above" else (below, above)
-        said = "for" if inside else "against" if outside else "open"
+            claimed, refuted = below, above
+        said = "open"
+        if claimed:
+            said = "for"
+        elif refuted:
+            said = "against"
         return said if self.only in ("", said) else "open"
 
 
 def part(what, unit, statistic, groups, bar=0.0, side="above", only=""):
-    """A Part: `statistic` of groups of scores and its stratified bootstrap (`statistics.interval`)."""
+    """Make a Part of a statistic of groups of scores, with its stratified bootstrap (`statistics.interval`)."""
     low, high = interval(statistic, *groups, level=LEVEL)
     return Part(what, unit, float(statistic(*groups)), float(low), float(high), bar, side, only)
 
 
 def least(what, gaps, bar=0.0, side="above", only=""):
-    """A Part: the least mean of `gaps`, differences [seeds] in points of one data set, by Student's t.
+    """Make a Part of the least mean of several differences, by Student's t.
 
-    Its interval lies above the bar when that of every difference does, and below it when that of one does at a level that
-    keeps LEVEL for all of them together (Bonferroni): held against the best of them alone, which is best by chance too, an
-    equal would be found behind far more often.
+    Its interval lies above the bar when that of every difference does. It lies below the bar when that of one difference
+    does, at a level that keeps LEVEL for all of them together (Bonferroni). Held against the best baseline alone, which is
+    best by chance too, an OMAC that is equal would be found behind far more often.
+
+    Args:
+        what, bar, side, only: as in Part.
+        gaps: differences [seeds], in points, each on one data set.
     """
     means = np.array([g.mean() for g in gaps])
     errors = np.array([g.std(ddof=1) / np.sqrt(len(g)) if len(g) > 1 else np.nan for g in gaps])
-    miss, free = (1 - LEVEL) / 2, np.array([len(g) - 1 for g in gaps])
+    miss = (1 - LEVEL) / 2
+    free = np.array([len(g) - 1 for g in gaps])
     low = (means - stats.t.isf(miss, free) * errors).min()
     high = (means + stats.t.isf(miss / len(gaps), free) * errors).min()
     return Part(what, POINTS, float(means.min()), float(low), float(high), bar, side, only)
 
 
 def so_far(have, wanted, missing, found):
-    """([Part], what it waits for) of a Part `found` on data sets `have` of `wanted`: a mean of numbers in [0, 1].
+    """Widen the interval of a mean over data sets, of numbers in [0, 1], by those that are missing: each may be 0 or 1.
 
-    A data set that is missing may be 0 or 1, so that the interval widens by both; where it is decided all the same,
-    nothing is waited for.
+    Args:
+        have, wanted: the data sets that are there, and all.
+        missing: [(data set, line)].
+        found: the Part on those that are there.
+    Returns:
+        ([Part], what it waits for): nothing, where it is decided all the same.
     """
     known = len(have) / len(wanted)
     found = found._replace(low=found.low * known, high=found.high * known + (1 - known))
@@ -87,18 +114,18 @@ def so_far(have, wanted, missing, found):
 
 
 def mean_of_means(tasks):
-    """Mean over tasks of the means over seeds; keeps leading axes, as `statistics.interval` asks."""
+    """Average the means over seeds of all tasks. Leading axes are kept, as `statistics.interval` asks."""
     return mean_std(tasks)[0].mean(0)
 
 
 def data_sets(name):
-    """[(map, level, ratio), ...] of Table 1 or 4 ("table1", "table4"), in its order."""
+    """List the data sets of Table 1 or 4 ("table1", "table4"), [(map, level, ratio), ...], in its order."""
     lines = published(name)[SET].drop_duplicates().astype({"ratio": int})
     return list(lines.itertuples(index=False, name=None))
 
 
 def scores(study, column="return_mean"):
-    """{data set: table [seed, line]} of a column of the last policies' rows; only numbers that are there."""
+    """Return {data set: table [seed, line]} of a column of the last policies' rows, without rows that lack it."""
     if column not in study.rows:
         return {}
     last = study.rows[study.rows["kind"] == "final"].dropna(subset=[column])
@@ -106,14 +133,31 @@ def scores(study, column="return_mean"):
 
 
 def complete(found, wanted, lines):
-    """({data set: table of the seeds that all `lines` have}, [(data set, line) that has none])."""
-    missing = [(d, a) for d in wanted for a in lines if a not in found.get(d, ()) or found[d][a].isna().all()]
-    out = {d for d, _ in missing}
-    have = {d: found[d][list(lines)].dropna() for d in wanted if d not in out}
-    missing += [(d, a) for d, x in have.items() if x.empty for a in lines[1:]]  # no seed in common
-    return {d: x for d, x in have.items() if len(x)}, missing
+    """Keep the data sets that have rows of all lines.
+
+    Args:
+        found: {data set: table [seed, line]}, as `scores` returns it.
+        wanted: data sets.
+        lines: names of lines. Of each data set the seeds count that all of them have.
+    Returns:
+        ({data set: table [seed, line] without gaps}, [(data set, line) that is missing]). Where lines have no seed in
+        common, all but the first are missing.
+    """
+    have, missing, unpaired = {}, [], []
+    for data_set in wanted:
+        table = found.get(data_set, pd.DataFrame())
+        absent = [line for line in lines if line not in table or table[line].isna().all()]
+        if absent:
+            missing += [(data_set, line) for line in absent]
+            continue
+        shared = table[list(lines)].dropna()
+        if shared.empty:
+            unpaired += [(data_set, line) for line in lines[1:]]
+        else:
+            have[data_set] = shared
+    return have, missing + unpaired
 
 
 def name_set(data_set):
-    """ "6h_vs_8z good", with the ratio where it is not 100 %."""
+    """Name a data set, "6h_vs_8z good", with the ratio where it is not 100 %."""
     return " ".join(data_set[:2]) + ("" if data_set[2] == 100 else f" {data_set[2]} %")

@@ -7,7 +7,7 @@ from scipy.stats import ttest_ind_from_stats
 
 from omac.analysis.paper_tables import published
 from omac.claims.evidence import ABLATED, BASELINES, LEVEL, name_set
-from omac.config import load_params
+from omac.config.hyper import load_params
 from omac.schema import NAMES, SET
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from omac.data import hdf5
 from omac.data.validation import FIELDS, DataError, check, check_shapes
 from omac.envs import Spec
-from omac.paths import atomic, shown
+from omac.paths import atomic, need_room, shown
 
 CHUNK = 256  # rows of a compressed HDF5 chunk
 
@@ -151,6 +151,7 @@ def write_episodes(path, parts):
                 unknown += part.id[doubtful].tolist()
                 part = replace(part, about={**part.about, "unknown_outcomes": part.id[doubtful].tolist()})
                 check({k: getattr(part, k) for k in FIELDS}, part.about, shown(path))
+                need_room(path, sum(getattr(part, k).nbytes for k in FIELDS))  # HDF5 does not survive a full disk
                 for name in FIELDS:
                     x = part.start[1:] + steps if name == "start" and episodes else getattr(part, name)
                     if not episodes:

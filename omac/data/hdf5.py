@@ -103,7 +103,11 @@ def attributes(f):
     for key in keys:
         with translated(name, f"file: attribute {key}"):
             kind = f.attrs.get_id(key)
-            if kind.shape != () or h5py.check_string_dtype(kind.dtype) is None or kind.get_storage_size() > ATTRIBUTE_BYTES:
+            if (
+                kind.shape != ()
+                or h5py.check_string_dtype(kind.dtype) is None
+                or kind.get_storage_size() > ATTRIBUTE_BYTES
+            ):
                 raise TypeError(f"{kind.dtype} {kind.shape} where a JSON text is expected")
             found[key] = json.loads(f.attrs[key])
     if SEAL in found and found.pop(SEAL) != _seal(found):

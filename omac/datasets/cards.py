@@ -8,8 +8,8 @@ import pandas as pd
 from omac.data.episodes import Episodes
 from omac.datasets import digest
 from omac.datasets.coverage import coverage, project
+from omac.files import read_table, write_csv
 from omac.paths import ROOT, shown
-from omac.schema import read_table, write_csv
 
 NOTES = ("note", "conversion")  # what a file says of its map, and of how it was read
 UNKNOWN = "unknown"  # an outcome that the data do not tell, and a win rate that depends on one

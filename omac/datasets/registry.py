@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from omac.config import load_params
+from omac.config.hyper import load_params
 from omac.data.episodes import Episodes, subsample
 from omac.datasets import digest
 from omac.paths import ROOT, shown
-
-RATIOS = ("100", "50", "10")  # % of the 1000 episodes (Table 1)
-HELD = "held"  # in place of the ratio: the episodes that are never trained on
+from omac.schema import HELD, RATIOS
 
 
 @dataclass(frozen=True)
@@ -87,16 +85,17 @@ def identify(data, name, folder=ROOT / "data", made=False):
     return digest.hold(data, path, name, f"dvc repro -f {stage}@{name}")
 
 
-def draw_sample(dataset, params=None, folder=ROOT / "data"):
+def draw_sample(dataset, params=None, folder=ROOT / "data", raw_folder=None):
     """Sample a raw data set, seeded: `sample_episodes` episodes, the ratio's share of them (nested), or the
     `held_out_episodes` that come after all of them.
 
-    Returns (path, Digest). Raises ValueError for an unknown part, too few episodes or other data than the digest's,
+    raw_folder: the data folder of the raw data set, default `folder`. Returns (path, Digest). Raises ValueError for an unknown part, too few episodes or other data than the digest's,
     DataError for a bad raw file.
     """
     data, wanted = (params or load_params())["data"], DataSet.parse(dataset)
-    raw = Episodes.load(wanted.raw_path(folder))
-    parent = identify(raw, wanted.raw, folder)
+    raw_folder = raw_folder or folder
+    raw = Episodes.load(wanted.raw_path(raw_folder))
+    parent = identify(raw, wanted.raw, raw_folder)
     count, skip = wanted.drawn(data)
     sample = subsample(raw, count, data["seed"], parent.sha256, skip)
     found = identify(sample, wanted.name, folder, made=True)

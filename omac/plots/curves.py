@@ -1,5 +1,6 @@
 """Figures of the study, drawn from data/results.csv: learning curves, losses, switches, arrival of the values."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,12 @@ HEADS = (
     "largest gradient norm",
     "mean $w_q$; dotted: $w_v$",
 )
+TICKS = (  # of a log axis: up to this ratio of its ends, ticks at these multiples of powers of ten
+    (4, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)),
+    (30, (1, 2, 3, 5)),
+    (3000, (1, 3)),
+    (math.inf, (1,)),
+)
 
 
 class Panel(NamedTuple):
@@ -28,31 +35,41 @@ class Panel(NamedTuple):
 
 
 def of_panel(rows, panel):
-    """The rows of a Panel's data set."""
+    """Return the rows of a Panel's data set."""
     return rows[(rows["map"] == panel.map) & (rows["level"] == panel.level) & (rows["ratio"] == panel.ratio)]
 
 
 def absent(rows, panels):
-    """{title: [labels of the lines that have no rows yet]} of Panels that are not complete."""
-    missing = {p.title: [LABEL[x] for x in p.lines if x not in set(of_panel(rows, p)["line"])] for p in panels}
-    return {title: labels for title, labels in missing.items() if labels}
+    """Return {title: [labels of the lines that have no rows yet]} of the Panels that are not complete."""
+    missing = {}
+    for panel in panels:
+        there = set(of_panel(rows, panel)["line"])
+        labels = [LABEL[line] for line in panel.lines if line not in there]
+        if labels:
+            missing[panel.title] = labels
+    return missing
 
 
 def about(rows):
-    """How the points were made, in words for a title: environment, battles a point, seeds."""
+    """Say in words for a title how the points were made: environment, battles a point, seeds."""
     evals = rows[rows["kind"] == "eval"]
     if evals.empty:
         return "not run yet"
-    seeds = evals.groupby(["map", "level", "ratio", "line"])["seed"].nunique()
+    env = "/".join(sorted(evals["env"].unique())).upper()
     battles = "/".join(str(int(x)) for x in sorted(evals["episodes"].unique()))
-    return f"{'/'.join(sorted(evals['env'].unique())).upper()}, {battles} battles a point, {'-'.join(map(str, sorted({seeds.min(), seeds.max()})))} seeds"
+    per_line = evals.groupby(["map", "level", "ratio", "line"])["seed"].nunique()
+    seeds = "-".join(str(x) for x in sorted({per_line.min(), per_line.max()}))
+    return f"{env}, {battles} battles a point, {seeds} seeds"
 
 
 def curves(rows, panels, columns, title):
-    """Figures 2, 3 and 5: mean return over gradient steps, a Panel each; band: one std over seeds, ddof 0.
+    """Draw Figures 2, 3 and 5: mean return over gradient steps, the data set's mean dashed. A panel says what it lacks.
 
-    rows: prepared rows of kind eval and data (step, seed, return_mean on the 0-20 scale); dashed: the data set's mean
-    return. A panel says what it lacks.
+    Args:
+        rows: prepared rows of kind eval and data (step, seed, return_mean on the 0-20 scale).
+        panels: a Panel each. The band is one std over seeds, ddof 0.
+        columns: panels side by side.
+        title: of the legend.
     """
     lacks = absent(rows, panels)
     empty = [p.title in lacks and len(lacks[p.title]) == len(p.lines) for p in panels]
@@ -75,10 +92,14 @@ def curves(rows, panels, columns, title):
 
 
 def losses(rows, title):
-    """Does any cell diverge? L_Q, Q_tot, the largest gradient norm before clipping, w_q and w_v over gradient steps.
+    """Draw what would show divergence: L_Q, Q_tot, the largest gradient norm before clipping, w_q and w_v over steps.
 
-    rows: prepared rows of kind eval. A row of panels for each data set, one more for the ablations on it; line: mean
-    over seeds, band: from the lowest seed to the highest. Dashed: the mean discounted return that followed in the data.
+    A row of panels for each data set, one more for the ablations on it. A line is the mean over seeds, its band runs
+    from the lowest seed to the highest. Dashed: the mean discounted return-to-go in the data.
+
+    Args:
+        rows: prepared rows; those of kind eval count.
+        title: of the legend.
     """
     evals = rows[rows["kind"] == "eval"]
     norms = evals[[c for c in evals if c.startswith("norm_") and c.endswith("_max")]].max(axis=1)
@@ -104,11 +125,15 @@ def losses(rows, title):
 
 
 def switches(rows, lines, title):
-    """Switches side by side over gradient steps: return, Q_tot against the returns that followed, the spread of exp(beta A).
+    """Draw settings side by side over gradient steps: return, Q_tot over the returns-to-go, the spread of exp(beta A).
 
-    rows: prepared rows of kind eval of one data set; lines: keys of LABEL. Q_tot is divided by the mean discounted return
-    that followed, of the same rewards, because a reward on another scale has returns on another: 1 is where values have
-    arrived. Line: mean over seeds, band: ± one std, ddof 0.
+    Q_tot is divided by the mean discounted return-to-go of the same rewards, because a reward on another scale has
+    returns on another. At 1 the values have converged. A line is the mean over seeds, its band one std, ddof 0.
+
+    Args:
+        rows: prepared rows of one data set; those of kind eval count.
+        lines: keys of LABEL.
+        title: of the legend.
     """
     evals = rows[rows["kind"] == "eval"]
     evals = evals.assign(arrived=evals["q_tot"] / evals["return_followed"])
@@ -131,10 +156,14 @@ def switches(rows, lines, title):
 
 
 def arrivals(rows, title):
-    """Have OMAC's values arrived? Mean Q_tot over the mean discounted return that followed, by gradient step; a panel for each level.
+    """Draw when OMAC's values converge: mean Q_tot over the mean discounted return-to-go, a panel for each level.
 
-    rows: prepared rows; those of kind eval and of OMAC itself count. A line for each map, mean over seeds, on all episodes; band: from
-    the lowest seed to the highest; a ring where the mean first reaches 1, the dashed line.
+    A line for each map, the mean over seeds on all episodes. Its band runs from the lowest seed to the highest, and a
+    ring marks where the mean first reaches 1, the dashed line.
+
+    Args:
+        rows: prepared rows; those of kind eval and of OMAC itself count.
+        title: of the legend.
     """
     evals = rows[(rows["kind"] == "eval") & (rows["line"] == "omac") & (rows["ratio"] == 100)]
     figure, axes = grid([2.4], len(LEVELS), 7.2)
@@ -158,7 +187,10 @@ def arrivals(rows, title):
 
 
 def _line(ax, group, column, name, band, **style):
-    """Mean over seeds of a column over steps, in thousands, with a band ("std", "range" or None); nothing of no numbers."""
+    """Draw the mean over seeds of a column over steps, in thousands, with a band ("std", "range" or None).
+
+    Draw nothing where the column is missing or empty.
+    """
     if column not in group or group[column].isna().all():
         return
     by_step = group.groupby("step")[column]
@@ -172,20 +204,21 @@ def _line(ax, group, column, name, band, **style):
 
 
 def _log(ax):
+    """Give a panel a log axis, with the ticks of TICKS."""
     ax.set_yscale("log")
     low, high = ax.get_ylim()
-    few = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high < 4 * low else (1, 2, 3, 5)
-    subs = few if high < 30 * low else (1, 3) if high < 3000 * low else (1,)
+    subs = next(ticks for ratio, ticks in TICKS if high < ratio * low)
     ax.yaxis.set(major_locator=LogLocator(subs=subs), minor_locator=NullLocator(), major_formatter="{x:g}")
 
 
 def _empty(ax, words):
+    """Write words in the middle of an empty panel."""
     ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, **TEXT)
     ax.set(xticks=[], yticks=[])
 
 
 def _finish(figure, axes, title):
-    """Above all panels the title and one legend; below them the axis that they share."""
+    """Add the title and one legend above all panels, and below them the axis that they share."""
     found = {label: h for ax in axes.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     found = {label: found[label] for label in sorted(found, key=lambda x: x == MEAN)}  # otherwise as they come
     style = {"ncols": 7, "fontsize": 8, "title_fontsize": 9, "frameon": False}

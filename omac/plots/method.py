@@ -1,5 +1,7 @@
 """Figures of the method, one function each."""
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
@@ -8,61 +10,66 @@ from omac.plots.style import COLOURS, panels
 LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")  # Okabe-Ito
 BLUE, ORANGE, GREEN, PURPLE, RED = LINES
 GREY, SKY = COLOURS["data"], "#56B4E9"
-WIRES = """0.97,4.95 1.15,4.95 1.15,5.75 7.47,5.75 / 0.97,4.75 1.15,4.75 1.15,4.45 1.77,4.45 / 0.97,0.45 1.77,0.45
-3.03,4.45 5.12,4.45 / 3.03,0.45 3.37,0.45 / 4.33,0.45 5.12,0.45 / 5.15,3.0 5.72,3.0 / 5.15,2.05 5.62,2.05
-5.0,2.75 5.0,2.45 5.4,2.45 5.62,2.25 / 6.98,2.9 7.47,2.5 / 7.08,2.05 7.47,2.15 / 6.98,3.1 9.3,3.1 9.7,4.05
-8.73,4.45 9.47,4.45 / 8.73,5.75 9.3,5.75 9.8,4.85 / 10.83,4.2 12.0,2.7 / 8.73,2.3 11.5,2.3
-8.73,0.45 10.6,0.45 11.8,1.9"""  # the arrows of `factorization`: x,y of their corners, a slash between two
+
+
+class Arrow(NamedTuple):
+    """An arrow of `factorization`: the boxes that it joins, and its corners, (x, y) each."""
+
+    source: str
+    target: str
+    corners: tuple
+
+
+ARROWS = (
+    Arrow("o", "V_share", ((0.97, 4.95), (1.15, 4.95), (1.15, 5.75), (7.47, 5.75))),
+    Arrow("o", "f_v1", ((0.97, 4.75), (1.15, 4.75), (1.15, 4.45), (1.77, 4.45))),
+    Arrow("o, a", "f_q1", ((0.97, 0.45), (1.77, 0.45))),
+    Arrow("f_v1", "f_v2", ((3.03, 4.45), (5.12, 4.45))),
+    Arrow("f_q1", "concat", ((3.03, 0.45), (3.37, 0.45))),
+    Arrow("concat", "f_q2", ((4.33, 0.45), (5.12, 0.45))),
+    Arrow("o_i", "V_i", ((5.15, 3.0), (5.72, 3.0))),
+    Arrow("a_i", "Q_i", ((5.15, 2.05), (5.62, 2.05))),
+    Arrow("o_i", "Q_i", ((5.0, 2.75), (5.0, 2.45), (5.4, 2.45), (5.62, 2.25))),
+    Arrow("V_i", "Q_i - V_i", ((6.98, 2.9), (7.47, 2.5))),
+    Arrow("Q_i", "Q_i - V_i", ((7.08, 2.05), (7.47, 2.15))),
+    Arrow("V_i", "V_tot", ((6.98, 3.1), (9.3, 3.1), (9.7, 4.05))),
+    Arrow("w_v", "V_tot", ((8.73, 4.45), (9.47, 4.45))),
+    Arrow("V_share", "V_tot", ((8.73, 5.75), (9.3, 5.75), (9.8, 4.85))),
+    Arrow("V_tot", "Q_tot", ((10.83, 4.2), (12.0, 2.7))),
+    Arrow("Q_i - V_i", "Q_tot", ((8.73, 2.3), (11.5, 2.3))),
+    Arrow("w_q", "Q_tot", ((8.73, 0.45), (10.6, 0.45), (11.8, 1.9))),
+)
 
 
 def factorization(title):
-    """The networks and the mixing of Eqs. (2) and (3), after the paper's Figure 1, with the shapes of the code."""
+    """Draw the networks and the mixing of Eqs. (2) and (3), after the paper's Figure 1, with the shapes of the code."""
     figure, axes = panels(9.8, 5.0)
     ax = axes[0]
     ax.set(xlim=(0, 13.4), ylim=(-0.35, 6.5), aspect="equal")
     ax.axis("off")
-
-    def area(x, y, width, height, colour, label):
-        ax.add_patch(
-            FancyBboxPatch((x, y), width, height, "round,pad=0,rounding_size=0.15", fc=colour, alpha=0.1, lw=0)
-        )
-        ax.text(x + 0.1, y + height - 0.1, label, fontsize=8, color=colour, va="top")
-
-    def box(x, y, text, shape="", colour=GREY, width=1.25, height=0.62, fill="white"):
-        corner = (x - width / 2, y - height / 2)
-        ax.add_patch(FancyBboxPatch(corner, width, height, "round,pad=0,rounding_size=0.1", fc=fill, ec=colour, lw=1.3))
-        ax.text(x, y, text, ha="center", va="center", fontsize=9)
-        ax.text(x, y - height / 2 - 0.06, shape, ha="center", va="top", fontsize=7, color=GREY)
-
-    def arrow(*points, colour="#333333", lw=1.1):
-        for a, b in zip(points[:-2], points[1:-1], strict=True):
-            ax.plot(*np.array([a, b]).T, color=colour, lw=lw, solid_capstyle="round")
-        style = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "color": colour, "lw": lw}
-        ax.add_patch(FancyArrowPatch(points[-2], points[-1], **style))
-
-    area(4.35, 1.5, 4.6, 2.2, BLUE, "local: V and Q networks shared by all agents")
-    area(1.35, 3.85, 7.6, 1.2, ORANGE, "credit for $V$")
-    area(1.35, -0.25, 7.6, 1.6, PURPLE, "credit for $Q$")
-    box(0.62, 4.85, "$o$", "[K,B,S]", width=0.7)
-    box(0.62, 0.45, "$o, a$", "[K,B,S+nA]", width=0.7)
+    _area(ax, 4.35, 1.5, 4.6, 2.2, BLUE, "local: V and Q networks shared by all agents")
+    _area(ax, 1.35, 3.85, 7.6, 1.2, ORANGE, "credit for $V$")
+    _area(ax, 1.35, -0.25, 7.6, 1.6, PURPLE, "credit for $Q$")
+    _box(ax, 0.62, 4.85, "$o$", "[K,B,S]", width=0.7)
+    _box(ax, 0.62, 0.45, "$o, a$", "[K,B,S+nA]", width=0.7)
     for y, letter, colour, fill in ((4.45, "v", ORANGE, "#FDF3DC"), (0.45, "q", PURPLE, "#F8E8F1")):
-        box(2.4, y, f"$f_{letter}^{{(1)}}$", colour=colour)
-        box(5.75, y, f"$|f_{letter}^{{(2)}}|$", colour=colour)
-        box(8.1, y, rf"$w^{letter} \geq 0$", "[K,B,n]", colour, fill=fill)
+        _box(ax, 2.4, y, f"$f_{letter}^{{(1)}}$", colour=colour)
+        _box(ax, 5.75, y, f"$|f_{letter}^{{(2)}}|$", colour=colour)
+        _box(ax, 8.1, y, rf"$w^{letter} \geq 0$", "[K,B,n]", colour, fill=fill)
         ax.text(3.4 if letter == "v" else 3.2, y + 0.1, f"$h_{letter}$", ha="center", fontsize=8)
-        arrow((6.38, y), (7.47, y))
-    box(3.85, 0.45, "concat", "[K,B,2·64]", width=0.95)
-    box(8.1, 5.75, "$V_{share}$", "[K,B]", GREEN, fill="#E0F3EC")
-    box(4.85, 3.0, "$o_i$", width=0.6, height=0.5)
-    box(4.85, 2.05, "$a_i$", width=0.6, height=0.5)
-    box(6.35, 3.0, "$V_i(o_i)$", "", BLUE, fill="#E0EEF7")
-    box(6.35, 2.05, "$Q_i(o_i, a_i)$", "", BLUE, 1.45, fill="#E0EEF7")
-    box(8.1, 2.3, "$Q_i - V_i$", "[K,B,n]", BLUE, fill="#E0EEF7")
-    box(10.15, 4.45, "$V_{tot}(o)$", "[K,B]", width=1.35, height=0.8, fill="#EEEEEE")
-    box(12.3, 2.3, "$Q_{tot}(o, a)$", "[K,B]", width=1.6, height=0.8, fill="#EEEEEE")
-    for wire in WIRES.replace("\n", " / ").split(" / "):
-        arrow(*(tuple(map(float, point.split(","))) for point in wire.split()))
-    arrow((3.85, 4.45), (3.85, 0.77), colour=RED, lw=2.2)
+        _arrow(ax, ((6.38, y), (7.47, y)))
+    _box(ax, 3.85, 0.45, "concat", "[K,B,2·64]", width=0.95)
+    _box(ax, 8.1, 5.75, "$V_{share}$", "[K,B]", GREEN, fill="#E0F3EC")
+    _box(ax, 4.85, 3.0, "$o_i$", width=0.6, height=0.5)
+    _box(ax, 4.85, 2.05, "$a_i$", width=0.6, height=0.5)
+    _box(ax, 6.35, 3.0, "$V_i(o_i)$", "", BLUE, fill="#E0EEF7")
+    _box(ax, 6.35, 2.05, "$Q_i(o_i, a_i)$", "", BLUE, 1.45, fill="#E0EEF7")
+    _box(ax, 8.1, 2.3, "$Q_i - V_i$", "[K,B,n]", BLUE, fill="#E0EEF7")
+    _box(ax, 10.15, 4.45, "$V_{tot}(o)$", "[K,B]", width=1.35, height=0.8, fill="#EEEEEE")
+    _box(ax, 12.3, 2.3, "$Q_{tot}(o, a)$", "[K,B]", width=1.6, height=0.8, fill="#EEEEEE")
+    for arrow in ARROWS:
+        _arrow(ax, arrow.corners)
+    _arrow(ax, ((3.85, 4.45), (3.85, 0.77)), colour=RED, lw=2.2)
     why = "the coupling:\n$w^q$ reads $h_v$,\nso its gradient\nreaches $f_v^{(1)}$"
     ax.text(3.72, 2.6, why, color=RED, fontsize=8, ha="right", va="center")
     ax.text(10.95, 4.6, r"$= \sum_i w^v_i V_i + V_{share}$", va="center", fontsize=9)
@@ -71,14 +78,42 @@ def factorization(title):
     return figure
 
 
-def igm_games(game, games, title):
-    """Eq. (1) on one game and over many.
+def _area(ax, x, y, width, height, colour, label):
+    """Shade an area whose lower left corner is (x, y), with a label in its upper left corner."""
+    style = {"boxstyle": "round,pad=0,rounding_size=0.15", "fc": colour, "alpha": 0.1, "lw": 0}
+    ax.add_patch(FancyBboxPatch((x, y), width, height, **style))
+    ax.text(x + 0.1, y + height - 0.1, label, fontsize=8, color=colour, va="top")
 
-    game {label: (Q_tot [A,A] of the joint actions, the tuple of greedy local actions)}; games: DataFrame by tau with the
-    columns "depends on a" and "free of a" (% of games that break Eq. 1) and "excess" (mean of max Q_tot - V_tot).
+
+def _box(ax, x, y, text, shape="", colour=GREY, width=1.25, height=0.62, fill="white"):
+    """Draw a box around (x, y) with a text in it, and a tensor's shape below it."""
+    corner = (x - width / 2, y - height / 2)
+    style = {"boxstyle": "round,pad=0,rounding_size=0.1", "fc": fill, "ec": colour, "lw": 1.3}
+    ax.add_patch(FancyBboxPatch(corner, width, height, **style))
+    ax.text(x, y, text, ha="center", va="center", fontsize=9)
+    ax.text(x, y - height / 2 - 0.06, shape, ha="center", va="top", fontsize=7, color=GREY)
+
+
+def _arrow(ax, corners, colour="#333333", lw=1.1):
+    """Draw lines from corner to corner, the last one with a head."""
+    for a, b in zip(corners[:-2], corners[1:-1], strict=True):
+        ax.plot(*np.array([a, b]).T, color=colour, lw=lw, solid_capstyle="round")
+    style = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "color": colour, "lw": lw}
+    ax.add_patch(FancyArrowPatch(corners[-2], corners[-1], **style))
+
+
+def igm_games(game, games, title):
+    """Draw Eq. (1) on one game and over many.
+
+    Args:
+        game: {label: (Q_tot [A,A] of the joint actions, the tuple of greedy local actions)}.
+        games: DataFrame by tau with the columns "depends on a" and "free of a" (% of games that break Eq. 1) and
+            "excess" (mean of max Q_tot - V_tot).
+        title: of the figure.
     """
     figure, axes = panels(9.6, 3.0, 4)
-    low, high = min(float(t.min()) for t, _ in game.values()), max(float(t.max()) for t, _ in game.values())
+    low = min(float(table.min()) for table, _ in game.values())
+    high = max(float(table.max()) for table, _ in game.values())
     for ax, (name, (table, greedy)) in zip(axes, game.items(), strict=False):
         ax.imshow(table, cmap="cividis", vmin=low, vmax=high)
         best = np.unravel_index(int(table.argmax()), table.shape)
@@ -109,9 +144,13 @@ def igm_games(game, games, title):
 
 
 def expectiles(losses, sample, points, title):
-    """Eq. (5): the loss over u for several tau, and where the expectiles of a sample lie.
+    """Draw Eq. (5): the loss over u for several tau, and where the expectiles of a sample lie.
 
-    losses {tau: (u, loss)}; sample [N] in units of return; points {tau: expectile}.
+    Args:
+        losses: {tau: (u, loss)}.
+        sample: [N], in units of return.
+        points: {tau: expectile of the sample}.
+        title: of the figure.
     """
     figure, axes = panels(8.0, 3.0, 2)
     for colour, (tau, (u, loss)) in zip(LINES, losses.items(), strict=False):
@@ -130,9 +169,13 @@ def expectiles(losses, sample, points, title):
 
 
 def regression(weights, policies, labels, title):
-    """Eq. (8): the weight over the advantage for several beta, and the policy that minimises the loss, over beta.
+    """Draw Eq. (8): the weight over the advantage for several beta, and the policy that minimises the loss, over beta.
 
-    weights {beta: (advantage, weight)}; policies: DataFrame, a row per beta, a column per action; labels of the actions.
+    Args:
+        weights: {beta: (advantage, weight)}.
+        policies: DataFrame, a row per beta, a column per action.
+        labels: of the actions.
+        title: of the figure.
     """
     figure, axes = panels(9.2, 3.0, 2)
     for colour, (beta, (adv, weight)) in zip(LINES, weights.items(), strict=False):
@@ -150,10 +193,14 @@ def regression(weights, policies, labels, title):
 
 
 def theorem(local, marks, trained, levels, title):
-    """Theorem 1: V_i over tau with Q_i fixed, and V_tot of trained networks over tau.
+    """Draw Theorem 1: V_i over tau with Q_i fixed, and V_tot of trained networks over tau. All in units of return.
 
-    local: Series by tau; marks {label: value} of horizontal lines; trained: DataFrame by tau, a column per seed; levels
-    {label: value} of horizontal lines. All in units of return.
+    Args:
+        local: Series by tau.
+        marks: {label: value} of horizontal lines beside `local`.
+        trained: DataFrame by tau, a column per seed.
+        levels: {label: value} of horizontal lines beside `trained`.
+        title: of the figure.
     """
     figure, axes = panels(8.6, 3.1, 2)
     x = 1 - trained.index.to_numpy()

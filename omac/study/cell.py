@@ -7,12 +7,13 @@ import pandas as pd
 import torch
 
 from omac import algorithms
-from omac.config import load_params, settings
+from omac.config.hyper import load_params, settings
 from omac.datasets.registry import DataSet, load
 from omac.envs import fits, make, missing
 from omac.evaluation import battle_seeds, evaluate
+from omac.files import write_csv
 from omac.paths import BUILD, ROOT, shown
-from omac.schema import KEYS, SCORES, write_csv
+from omac.schema import KEYS, SCORES
 from omac.study.machine import machine
 from omac.training.trainer import pick_device, train
 
@@ -20,9 +21,13 @@ EVALUATION = {"eval": 1, "final": 2}  # first word of those battles' seeds: ever
 
 
 def check_simulator(data, name):
-    """Why the policies of this data will not fight, in one line: its simulator is not installed here; "" when they will.
+    """Say why the policies of this data will not fight: one line, its simulator is not installed. "" when they will.
 
-    Raises ValueError, naming both, when the simulator is here but is not the one that the data came from.
+    Args:
+        data: Episodes.
+        name: of their file, for the message.
+    Raises:
+        ValueError: the simulator is here, but is not the one that the data came from.
     """
     env = f"{data.spec.env}:{data.spec.map}"
     reason = missing(env)
@@ -33,6 +38,21 @@ def check_simulator(data, name):
                     f"{name} is of {data.spec}, the simulator is {battle.spec}: this data cannot be fought with here"
                 )
     return reason
+
+
+def cell_settings(params, dataset, algorithm, variant="default", profile="laptop", device="auto"):
+    """Look at every name of a cell before any work for it.
+
+    Returns:
+        (Hyper, [seed, ...])
+    Raises:
+        ValueError: a name that does not exist, with the nearest; a variant that changes nothing for the algorithm.
+    """
+    wanted = DataSet.parse(dataset)
+    hyper, seeds = settings(params, profile, wanted.map, wanted.level, variant)
+    algorithms.refuse(algorithm, params["variants"][variant] or {})
+    pick_device(device)
+    return hyper, seeds
 
 
 def run_cell(
@@ -46,72 +66,99 @@ def run_cell(
     folder=ROOT / "data",
     progress=True,
 ):
-    """Train, let all snapshots fight, write tidy rows to `out` (CSV). Returns (rows as a DataFrame, Trained, Episodes).
+    """Train all seeds of a cell, let their snapshots fight, write tidy rows. The networks stay in build/checkpoints/.
 
-    A row per seed and snapshot (kind "eval"), per seed at the end (kind "final") and for the data set itself (kind
-    "data"). Where the data's simulator is not installed the rows have 0 episodes and no scores, and hold what is known
-    offline, of the held-out episodes above all. Raises ValueError when data and simulator differ and for a variant that
-    changes nothing for the algorithm, before the first step. The networks stay in build/checkpoints/.
+    Args:
+        dataset: name of a sampled data set, as smax-6h_vs_8z-medium-100.
+        algorithm: its name in the registry.
+        variant, profile: names in params.yaml.
+        out: path of the CSV, or None to write nothing.
+        device: auto, cpu or cuda.
+        params: as load_params returns them. Default: params.yaml's.
+        folder: the data folder.
+        progress: whether to show bars.
+    Returns:
+        (rows as a DataFrame, TrainingResult, the Episodes trained on). A row per seed and snapshot (kind "eval"), per
+        seed at the end ("final") and for the data set itself ("data"). Where the data's simulator is not installed the
+        rows have 0 episodes and no scores, and hold what is known offline, of the held-out episodes above all.
+    Raises:
+        ValueError: before the first step, when data and simulator differ, or the variant changes nothing for the
+            algorithm.
     """
+    # the settings and the data
     params = params or load_params()
     wanted = DataSet.parse(dataset)
-    hyper, seeds = settings(params, profile, wanted.map, wanted.level, variant)
-    algorithms.refuse(algorithm, params["variants"][variant] or {})
+    hyper, seeds = cell_settings(params, dataset, algorithm, variant, profile, device)
     torch.set_num_threads(params["threads"])
     data = load(dataset, folder)
     held = load(wanted.held.name, folder) if params["data"]["held_out_episodes"] else None
     fights = not check_simulator(data, shown(wanted.path(folder)))
+    # training
     name = f"{dataset}-{algorithm}-{variant}-{profile}"
     checkpoint = BUILD / "checkpoints" / f"{name}.pt"
-    trained = train(data, algorithm, hyper, seeds, checkpoint, device, progress, held)
+    trained = train(data, algorithm, hyper, seeds, checkpoint=checkpoint, device=device, progress=progress, held=held)
+    # battles
     env = f"{data.spec.env}:{data.spec.map}" if fights else None
-    rows = [*score(trained, env, hyper, seeds, name if progress else None), data_row(data)]
-    about = {
-        "env": data.spec.env,
-        "map": wanted.map,
-        "level": wanted.level,
-        "ratio": int(wanted.part),
-        "algorithm": algorithm,
-        "variant": variant,
-        "profile": profile,
-    }
-    table = pd.DataFrame([{**about, **r} for r in rows]).astype({"seed": "Int64", "step": "Int64"})
-    table = table[KEYS + SCORES + [c for c in table if c not in KEYS + SCORES]].assign(
-        machine=machine(pick_device(device))
-    )
+    rows = [*score(trained, env, hyper, seeds, progress=name if progress else None), data_row(data)]
+    # the table
+    cell = {"env": data.spec.env, "map": wanted.map, "level": wanted.level, "ratio": int(wanted.part)}
+    cell |= {"algorithm": algorithm, "variant": variant, "profile": profile}
+    table = pd.DataFrame([{**cell, **row} for row in rows]).astype({"seed": "Int64", "step": "Int64"})
+    logged = [column for column in table if column not in KEYS + SCORES]
+    table = table[KEYS + SCORES + logged].assign(machine=machine(pick_device(device)))
     if out is not None:
         write_csv(table, out)
     return table, trained, data
 
 
 def score(trained, env, hyper, seeds, progress=None):
-    """Rows, a list of dicts, of a trained cell: all snapshots of all seeds in one simulator call, then the last ones for longer.
+    """Let all snapshots of all seeds fight, in one simulator call, then the last ones for longer.
 
-    env None: no battles, the rows are the log's alone. What a sequential run logged before there was a policy comes
-    first, as kind "value".
+    Args:
+        trained: TrainingResult.
+        env: name of the simulator, or None for no battles. The rows are then the log's alone.
+        hyper: Hyper. Read are eval_episodes and final_episodes.
+        seeds: those trained.
+        progress: label of the bars, or None.
+    Returns:
+        Rows, a list of dicts: what was logged and what was scored. What a sequential run logged before there was a
+        policy comes first, as kind "value".
     """
-    log = [dict(r) for r in trained.log]
-    rows = [{**r, "kind": "value"} for r in log if r.pop("phase") == "value"]
-    logged = {(r["seed"], r["step"]): r for r in log[len(rows) :]}
-    for kind, snapshots, episodes in (
-        ("eval", trained.snapshots, hyper.eval_episodes),
-        ("final", trained.snapshots[-1:], hyper.final_episodes),
-    ):
-        fighters = [(s["step"], seed) for s in snapshots for seed in seeds]
-        scores = [{"episodes": 0, **dict.fromkeys(SCORES[1:-1], np.nan), "simulator": "none"}] * len(fighters)
-        if env:
-            fought = np.stack(
-                [battle_seeds(EVALUATION[kind], seed, step, shape=(episodes,)) for step, seed in fighters]
-            )
-            states = [s["policy"] for s in snapshots]
-            scores = _scores(evaluate(env, trained.policy, states, fought, progress=progress and f"{kind} {progress}"))
-        for (step, seed), score in zip(fighters, scores, strict=True):
-            rows.append({**logged[seed, step], "kind": kind, **score})
-    return rows
+    values, logged = [], {}
+    for row in trained.log:
+        row = dict(row)
+        if row.pop("phase") == "value":
+            values.append({**row, "kind": "value"})
+        else:
+            logged[row["seed"], row["step"]] = row
+
+    def rows_of(kind, snapshots, episodes):
+        """Return the rows of one kind, a row per snapshot and seed, scored on so many episodes each."""
+        fighters = [(snapshot["step"], seed) for snapshot in snapshots for seed in seeds]
+        if env is None:
+            scores = [not_fought() for _ in fighters]
+        else:
+            battles = [battle_seeds(EVALUATION[kind], seed, step, shape=(episodes,)) for step, seed in fighters]
+            states = [snapshot["policy"] for snapshot in snapshots]
+            label = progress and f"{kind} {progress}"
+            scores = score_columns(evaluate(env, trained.policy, states, np.stack(battles), progress=label))
+        return [
+            {**logged[seed, step], "kind": kind, **columns}
+            for (step, seed), columns in zip(fighters, scores, strict=True)
+        ]
+
+    evaluated = rows_of("eval", trained.snapshots, hyper.eval_episodes)
+    final = rows_of("final", trained.snapshots[-1:], hyper.final_episodes)
+    return values + evaluated + final
 
 
-def _scores(got):
-    """The SCORES of each policy, a list of dicts, from evaluation.Scores."""
+def not_fought():
+    """Return the SCORES of a policy without a simulator: no episodes, no numbers."""
+    return {**dict.fromkeys(SCORES, np.nan), "episodes": 0, "simulator": "none"}
+
+
+def score_columns(scores):
+    """Return the SCORES of each policy, a list of dicts, from evaluation.Scores."""
     return [
         {
             "episodes": len(returns),
@@ -119,22 +166,22 @@ def _scores(got):
             "return_std": returns.std(),
             "win_rate": win.mean(),
             "length": length.mean(),
-            "simulator": got.simulator,
+            "simulator": scores.simulator,
         }
-        for returns, win, length in zip(*got[:3], strict=True)
+        for returns, win, length in zip(scores.returns, scores.win, scores.length, strict=True)
     ]
 
 
 def data_row(data):
-    """The data set's own row of the result table: mean, std, win rate (NaN: unknown) and length of its episodes."""
-    r = data.returns
+    """Return the data set's own row of the result table: mean, std, win rate (NaN: unknown) and length of its Episodes."""
+    returns = data.returns
     return {
         "algorithm": "data",
         "variant": "",
         "kind": "data",
         "episodes": len(data),
-        "return_mean": float(r.mean()),
-        "return_std": float(r.std()),
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std()),
         "win_rate": data.win_rate,
         "length": float(data.lengths.mean()),
     }

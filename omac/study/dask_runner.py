@@ -4,16 +4,16 @@ import hashlib
 import math
 import time
 import traceback
-from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, partial
+from contextlib import ExitStack, suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from omac.checksums import unseal
 from omac.datasets import digest
 from omac.datasets.registry import DataSet, digest_path
+from omac.files import unseal
 from omac.paths import BUILD, ROOT, atomic, shown
-from omac.study.pipeline import ENV, dvc, log_of
+from omac.study.pipeline import ENV, Ended, dvc, log_of
 from omac.study.prepare import ensure, home
 from omac.training import source_hash
 
@@ -67,25 +67,10 @@ def work(cell, params, data, ours):
     return out.read_bytes(), time.monotonic() - began
 
 
-def finish(item, cell, future):
-    """None while a cell is under way; then write its rows, have DVC record them and return (seconds, 0 or an error)."""
-    if not future.done():
-        return None
-    try:
-        rows, seconds = future.result()
-        unseal(rows, f"what a worker sent of {item}", "run it again")
-        with atomic(ROOT / cell["out"]) as part:
-            part.write_bytes(rows)
-        dvc("commit", "-f", item)
-    except Exception as e:
-        return failed(item, e)
-    return seconds, 0
-
-
 def failed(item, error):
-    """Write an exception to the cell's log. Returns (no seconds, its first line)."""
+    """Write an exception to the cell's log. Returns Ended, with its first line."""
     log_of(item).write_text("".join(traceback.format_exception(error)))
-    return None, f"{type(error).__name__}: {error}".splitlines()[0]
+    return Ended(None, " ".join(f"{type(error).__name__}: {error}".splitlines()[:1]))
 
 
 def close_workers(workers):
@@ -94,33 +79,69 @@ def close_workers(workers):
         workers.close()
 
 
-@contextmanager
-def dask_backend(address, jobs):
-    """Yield (start, most, width) as conduct.local does, on `jobs` worker processes here ("local") or a scheduler's own.
-
-    Raises ValueError for what is neither "local" nor an address, RuntimeError without the package, OSError when no
-    scheduler answers.
-    """
+def check_address(address):
+    """Raise ValueError for what is neither "local" nor a scheduler's address."""
     if address != "local" and "://" not in address:
         raise ValueError(f"--dask is {address!r}; it takes local, or a scheduler's address such as tcp://host:8786")
-    try:
-        import dask
-        from distributed import Client, LocalCluster
-    except ImportError as e:
-        raise RuntimeError("--dask needs the package distributed: pip install -e '.[dask]'") from e
-    with ExitStack() as stack:
-        if address == "local":
-            stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": ENV}))
-            one = {"threads_per_worker": 1, "memory_limit": None, "local_directory": str(BUILD / "dask")}
-            address = LocalCluster(n_workers=jobs, dashboard_address=None, security=True, **one)
-            stack.callback(close_workers, address)
-        client = stack.enter_context(Client(address))
 
-        def start(item, cell):
-            try:
-                data, params = data_of(cell)
-            except ValueError as e:
-                return partial(failed, item, e)
-            return partial(finish, item, cell, client.submit(work, cell, params, data, package(), pure=False))
 
-        yield start, math.inf, lambda: len(client.nthreads())
+class DaskBackend:
+    """Cells on Dask: on `jobs` worker processes here ("local"), or on a scheduler's own. Rows are written and recorded here.
+
+    Raises RuntimeError without the package, OSError when no scheduler answers.
+    """
+
+    most = math.inf  # all cells are handed over at once; the scheduler deals them out
+
+    def __init__(self, address, jobs):
+        try:
+            import dask
+            from distributed import Client, LocalCluster
+        except ImportError as e:
+            raise RuntimeError("--dask needs the package distributed: pip install -e '.[dask]'") from e
+        self.under_way = {}
+        with ExitStack() as stack:
+            if address == "local":
+                stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": ENV}))
+                one = {"threads_per_worker": 1, "memory_limit": None, "local_directory": str(BUILD / "dask")}
+                address = LocalCluster(n_workers=jobs, dashboard_address=None, security=True, **one)
+                stack.callback(close_workers, address)
+            self.client = stack.enter_context(Client(address))
+            self.open = stack.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.open.close()
+
+    @property
+    def width(self):
+        """How many cells run side by side now."""
+        return len(self.client.nthreads())
+
+    def submit(self, item, cell):
+        """Hand a cell to the scheduler; one whose data are not here fails at once."""
+        try:
+            data, params = data_of(cell)
+            future = self.client.submit(work, cell, params, data, package(), pure=False)
+            self.under_way[item] = cell, future
+        except ValueError as e:
+            self.under_way[item] = failed(item, e)
+
+    def poll(self, item):
+        """None while a cell is under way; then its rows are written and told to DVC: Ended."""
+        if isinstance(self.under_way[item], Ended):
+            return self.under_way[item]
+        cell, future = self.under_way[item]
+        if not future.done():
+            return None
+        try:
+            rows, seconds = future.result()
+            unseal(rows, f"what a worker sent of {item}", "run it again")
+            with atomic(ROOT / cell["out"]) as part:
+                part.write_bytes(rows)
+            dvc("commit", "-f", item)
+        except Exception as e:
+            return failed(item, e)
+        return Ended(seconds, "")

@@ -4,10 +4,13 @@ from itertools import product
 
 import yaml
 
-from omac.config import load_params
+from omac.config.hyper import load_params
+from omac.config.names import read_yaml
+from omac.config.params import check_mapping
 from omac.datasets.registry import DataSet
-from omac.paths import ROOT, atomic
+from omac.paths import ROOT, atomic, shown
 
+ENTRY = ("map", "level", "dataset", "held", "algorithm", "variant")  # what cells.yaml says of a cell
 HEAD = "# Written by `python -m omac grid` from params.yaml's grid: a line each, which dvc.yaml makes an item of.\n"
 
 
@@ -58,10 +61,24 @@ def write_plan(path=ROOT / "cells.yaml", params=None):
             flow = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=10_000).strip()
             lines.append(f"  {name}: {flow}\n")
     with atomic(path) as part:
-        part.write_text("".join(lines))
+        part.write_text("".join(lines), encoding="utf-8", newline="\n")
     return path
 
 
 def known_cells(path=ROOT / "cells.yaml"):
-    """Read cells.yaml. Returns {name: {"map", "level", "dataset", "held", "algorithm", "variant"}}."""
-    return yaml.safe_load(path.read_text())["cells"]
+    """Read cells.yaml. Returns {name: {"map", "level", "dataset", "held", "algorithm", "variant"}}.
+
+    Raises ValueError or FileNotFoundError, in one line, for a file that is missing, no YAML or of another form.
+    """
+    try:
+        cells = check_mapping("the file", read_yaml(path), required=("cells",))["cells"]
+        for name, cell in check_mapping("cells", cells).items():
+            check_mapping(name, cell, ENTRY, ("dataset", "algorithm", "variant"))
+    except ValueError as e:
+        raise ValueError(f"{shown(path)}: {e}; `python -m omac grid` writes it anew") from None
+    return cells
+
+
+def is_current(path=ROOT / "cells.yaml", params=None):
+    """Whether cells.yaml is what params.yaml's grid says."""
+    return read_yaml(path) == plan(params or load_params())

@@ -1,17 +1,30 @@
-"""The cells of the study as DVC has them: their names, what each is told, which are left."""
+"""The cells of the study as DVC has them: their names, what each is told, which are left; and what DVC says, in one line."""
 
-import difflib
 import json
+import re
 import subprocess
 import sys
+import time
 from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
 
-from omac.config import load_params
+import psutil
+
+from omac.config.hyper import load_params
+from omac.config.names import unknown
 from omac.paths import BUILD, ROOT
 from omac.study.grid import known_cells
 
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 ENV = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "OMAC_PROGRESS": "0"}  # of a cell, as in the Makefile
+BUSY = re.compile(r": '([^\n]+)' is busy, it is being blocked by:\n((?:  \(PID \d+\): [^\n]*\n?)+)")
+HOLDER = re.compile(r"\(PID (\d+)\): ([^\n]*)")
+WAIT = 2  # seconds between two tries to get at a file that another DVC command works on
+KILLED = re.compile(r"exited with (-9|137)\b|DeadKernelError")
+INVALID = re.compile(r"' is invalid( \(possible merge conflicts\))?\.$")
+FILE = re.compile(r"dvc\.lock|dvc\.yaml|cells\.yaml|params\.yaml|\.dvc/tmp/rwlock")
+EXCEPTION = re.compile(r"[A-Za-z_][\w.]*: ")
 
 
 def log_of(item):
@@ -46,8 +59,7 @@ def choose_cells(known, names):
     for name in names:
         found = {item for short, item in items.items() if fnmatchcase(short, name.removeprefix("cell@"))}
         if not found:
-            near = ", ".join(difflib.get_close_matches(name, items, 3) or [*items][:3])
-            raise ValueError(f"no cell of cells.yaml is called {name!r}; near it, of {len(known)}: {near}")
+            raise ValueError(f"cells.yaml: {unknown('cell or pattern', name, items)}")
         chosen |= found
     return {item: cell for item, cell in known.items() if item in chosen}
 
@@ -59,15 +71,110 @@ def left(known):
 
 
 def dvc(*words):
-    """Run a short DVC command; returns what it prints. Raises RuntimeError with its last words when it fails."""
-    done = subprocess.run([*DVC, *words], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"dvc {words[0]} failed: {last_words(done.stdout + done.stderr)}")
-    return done.stdout
+    """Run a short DVC command, and again while another DVC command works on its files.
+
+    Returns:
+        What it prints.
+    Raises:
+        RuntimeError: it failed; its reason in one line.
+    """
+    told = None
+    while True:
+        done = subprocess.run([*DVC, *words], cwd=ROOT, capture_output=True, text=True)
+        if not done.returncode:
+            return done.stdout
+        busy = find_busy(done.stdout + done.stderr)
+        if not (busy and busy.ends()):
+            raise RuntimeError(f"dvc {words[0]} failed: {reason(done.stdout + done.stderr)}")
+        if busy != told:
+            print(busy.waiting(), flush=True)
+        told = busy
+        time.sleep(WAIT)
 
 
-def last_words(output):
-    """The last line that is not DVC's own, where a traceback says what went wrong; DVC's last where there is no other."""
+class Ended(NamedTuple):
+    """How a cell ended: the seconds that it took, None where they are not known, and the error, "" where there is none."""
+
+    seconds: float | None
+    error: str
+
+
+class Busy(NamedTuple):
+    """A file that other processes work on, and they, {PID: command}, as DVC names them."""
+
+    path: str
+    holders: dict
+
+    def ends(self):
+        """Whether to wait for it: every holder is a DVC command at work on this machine."""
+        return all(map(_is_dvc, self.holders))
+
+    def who(self):
+        """Name the holders in a few words."""
+        return " and ".join(f"PID {pid} ({command})" for pid, command in self.holders.items())
+
+    def waiting(self):
+        """Say that a command waits, and for whom."""
+        return f"waiting: {self.path} is in use by another dvc, {self.who()}"
+
+    def __str__(self):
+        gone = [pid for pid in self.holders if not psutil.pid_exists(pid)]
+        remedy = "wait for it to end, or end it, then run the same command again"
+        if len(gone) == len(self.holders):  # DVC clears such entries by itself, on the machine where the process was
+            remedy = "no such process runs on this machine any more: run the same command again"
+        return f"{self.path} is in use by {self.who()}: {remedy}"
+
+
+def find_busy(output):
+    """What DVC says of files in use: Busy, or None where it says nothing of them."""
+    found = BUSY.search(output)
+    if not found:
+        return None
+    path = Path(found[1])
+    name = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else found[1]
+    return Busy(name, {int(pid): command.strip() for pid, command in HOLDER.findall(found[2])})
+
+
+def _is_dvc(pid):
+    """Whether a process runs and is `dvc` or `python -m dvc`."""
+    try:
+        process = psutil.Process(pid)
+        words = [Path(word) for word in process.cmdline()]
+        return process.status() != psutil.STATUS_ZOMBIE and any(
+            w.name in ("dvc", "dvc.exe") or (w.name == "__main__.py" and w.parent.name == "dvc") for w in words
+        )
+    except psutil.Error:
+        return False
+
+
+def reason(output):
+    """Say in one line why DVC, or what it ran, failed, from all that it printed."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    own = [line for line in lines if not line.startswith((">", "WARNING: ", "Running stage ", "ERROR: failed to rep"))]
-    return (own or lines or ["it said nothing"])[-1]
+    busy = find_busy(output)
+    if busy:
+        return str(busy)
+    if KILLED.search(output):
+        return "killed from outside, mostly for want of memory: run fewer cells side by side (--jobs 1)"
+    own = [line for line in lines if not line.startswith((">", "WARNING: ", "Running stage ", "ERROR: "))]
+    began = next((i for i, line in enumerate(lines) if line.startswith("ERROR: ") or INVALID.search(line)), None)
+    said = "" if began is None else " ".join(lines[began:]).removeprefix("ERROR: ")
+    if "not a git repository" in said:
+        return f"{said}: without git, run `dvc config core.no_scm true` once"
+    file = FILE.search(said)
+    if file and "failed to run" not in said:
+        return f"{said.rstrip('.')}: {_remedy(file[0], said)}"
+    return _last_exception(own) or said or "it said nothing"
+
+
+def _last_exception(lines):
+    """The last exception of a traceback, with all lines of its message as one; the last line where there is none."""
+    heads = [i for i, line in enumerate(lines) if EXCEPTION.match(line)]
+    return " ".join(lines[heads[-1] :] if heads else lines[-1:])
+
+
+def _remedy(file, said):
+    """What to do about a file that DVC cannot read."""
+    if "rwlock" in file:
+        return "a dvc command was broken off while it wrote it; when none runs in this checkout any more, delete it"
+    anew = ", or write cells.yaml anew with `python -m omac grid`" if "Could not find" in said else ""
+    return f"mend it, or restore it with `git checkout -- {file}`{anew}"

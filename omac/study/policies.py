@@ -9,11 +9,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from omac import algorithms
-from omac.checksums import checked_bytes, record_sums
-from omac.config import load_params, settings
+from omac.config.hyper import load_params, settings
 from omac.datasets.registry import DataSet
 from omac.envs import make
 from omac.evaluation import battle_seeds, evaluate
+from omac.files import checked_bytes, record_sums
 from omac.nn.networks import generators
 from omac.paths import BUILD, ROOT, atomic, shown
 from omac.study.machine import machine

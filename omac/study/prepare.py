@@ -4,12 +4,15 @@ import json
 
 import h5py
 
-from omac.config import load_params
+from omac.config.hyper import load_params
+from omac.config.names import check_name
 from omac.data import hdf5
 from omac.data.episodes import Episodes, write_episodes
 from omac.datasets import digest
+from omac.datasets.loaders import catalogue
 from omac.datasets.registry import DataSet, digest_path, draw_sample, identify
 from omac.paths import ROOT
+from omac.schema import LEVELS, MAPS
 
 
 def home(profile):
@@ -19,12 +22,38 @@ def home(profile):
     return (params, ROOT / "data") if small is None else ({**params, "data": small}, ROOT / "data" / profile)
 
 
+def check_source(source, map_name, level):
+    """Raise ValueError, with the nearest name, for a source, map or level of which there are no data."""
+    if source == "smax":
+        check_name("map of smax", map_name, MAPS)
+        check_name("level", level, LEVELS)
+    else:
+        catalogue.find(source, map_name, level)
+
+
+def check_names(dataset):
+    """Raise ValueError as `check_source` does, for a sample of which neither file nor raw file is here."""
+    wanted = DataSet.parse(dataset)
+    if not (wanted.path().exists() or wanted.raw_path().exists()):
+        check_source(wanted.source, wanted.map, wanted.level)
+
+
+def raw_folder(wanted, folder):
+    """The data folder in which a sample's raw data set lies.
+
+    What others recorded lies once, in data/, whatever the profile: `pull` writes it there, and a copy would grow old.
+    SMAX's battles are fewer in a small profile, and so are a file of their own.
+    """
+    return ROOT / "data" if wanted.source in catalogue.SOURCES and folder.parent == ROOT / "data" else folder
+
+
 def pull(source, map_name, level, episodes, seed, folder=ROOT / "data"):
     """Make or fetch one raw data set. Returns (path, Digest).
 
     smax is collected here: `episodes` battles with `seed`. Every other source is fetched (or taken from OMAC_MIRROR) and
     converted as it is, all of it. Raises ValueError (DataError and DataDiffers among them) or OSError, in one line.
     """
+    check_source(source, map_name, level)
     wanted = DataSet(source, map_name, level)
     path = wanted.raw_path(folder)
     if source == "smax":
@@ -44,14 +73,15 @@ def ensure(dataset, params=None, folder=ROOT / "data"):
     """
     params = params or load_params()
     data, wanted = params["data"], DataSet.parse(dataset)
+    home_of_raw = raw_folder(wanted, folder)
     for one in [wanted, wanted.held] if data["held_out_episodes"] else [wanted]:
-        parent = _recorded(wanted, data, folder)
+        parent = _recorded(wanted, data, home_of_raw)
         if parent and _made_with(one.path(folder), one.drawn(data)[0], sample_seed=data["seed"], parent=parent):
             continue
         made = {"seed": data["seed"]} if wanted.source == "smax" else {}
-        if not (parent and _made_with(wanted.raw_path(folder), None, **made)):
-            pull(wanted.source, wanted.map, wanted.level, data["pull_episodes"], data["seed"], folder)
-        draw_sample(one.name, params, folder)
+        if not (parent and _made_with(wanted.raw_path(home_of_raw), None, **made)):
+            pull(wanted.source, wanted.map, wanted.level, data["pull_episodes"], data["seed"], home_of_raw)
+        draw_sample(one.name, params, folder, home_of_raw)
     return wanted.path(folder)
 
 

@@ -9,43 +9,60 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from zc.lockfile import LockError, LockFile
 
-from omac.paths import ROOT, shown
+from omac.paths import BUILD, ROOT, shown
 from omac.progress import bar
-from omac.study.pipeline import DVC, ENV, cells, choose_cells, last_words, left, log_of
+from omac.study.grid import is_current
+from omac.study.pipeline import DVC, ENV, WAIT, Ended, cells, choose_cells, dvc, find_busy, left, log_of, reason
 
 PAUSE = 0.5  # seconds between two looks at the cells under way
 PATIENCE = 15  # seconds that an interrupted cell has to end by itself
+ASKED_TO_END = ("SIGTERM", "SIGHUP", "SIGBREAK")  # taken as Ctrl-C, where the system has them
 
 
-@contextmanager
-def local_backend(jobs):
-    """Yield (start, most, width): start(item, cell) has DVC run a cell and returns a poll, which gives None while it
-    runs, then (seconds or None, error or 0); at most `most` are to be under way, width() are side by side. Leaving ends them.
-    """
-    env = {**os.environ, **ENV, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    children = []
+class LocalBackend:
+    """Cells as child processes of this one: DVC runs each. Leaving the context ends those under way."""
 
-    def start(item, cell):
-        began, log = time.monotonic(), log_of(item)
-        with open(log, "w") as out:
-            child = subprocess.Popen([*DVC, "repro", "-s", item], cwd=ROOT, env=env, stdout=out, stderr=out)
-        children.append(child)
+    def __init__(self, jobs):
+        self.width = jobs
+        self.most = jobs  # cells under way at a time
+        self.began, self.children, self.told = {}, {}, set()
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        self.env = {**os.environ, **ENV, "PATH": path}
 
-        def poll():
-            if child.poll() is None:
-                return None
-            return time.monotonic() - began, child.returncode and last_words(log.read_text(errors="replace"))
+    def __enter__(self):
+        return self
 
-        return poll
+    def __exit__(self, *_):
+        end_processes(self.children.values())
 
-    try:
-        yield start, jobs, lambda: jobs
-    finally:
-        _end(children)
+    def submit(self, item, cell):
+        """Have DVC run a cell; what it prints goes to the cell's log."""
+        self.began.setdefault(item, time.monotonic())
+        with open(log_of(item), "w") as log:
+            words = [*DVC, "repro", "-s", item]
+            self.children[item] = subprocess.Popen(words, cwd=ROOT, env=self.env, stdout=log, stderr=log)
+
+    def poll(self, item):
+        """None while a cell is under way or waits for another DVC command, then Ended."""
+        code = self.children[item].poll()
+        if code is None:
+            return None
+        said = log_of(item).read_text(errors="replace") if code else ""
+        busy = find_busy(said)
+        if busy and busy.ends():
+            if item not in self.told:
+                print(f"{item}: {busy.waiting()}", flush=True)
+            self.told.add(item)
+            self.submit(item, cell=None)
+            return None
+        killed = f"dvc was killed (signal {-code}): run the same command again"
+        error = reason(said) if code > 0 else killed if code else ""
+        return Ended(time.monotonic() - self.began[item], error)
 
 
-def _end(children):
+def end_processes(children):
     """End what the children run and wait for them: DVC then ends by itself, never while it writes dvc.lock."""
     deadline = time.monotonic() + PATIENCE
     while alive := [c for c in children if c.poll() is None]:
@@ -66,27 +83,34 @@ def spell(seconds):
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def conduct(todo, start, most, width, progress):
-    """Start all cells of `todo`, at most `most` under way, and say how each ended. Returns {item: error} of the failed.
-    The time to expect: the mean of the finished cells' seconds, times the cells left, over those side by side.
+def conduct(todo, backend, progress):
+    """Run all cells of `todo` on a backend, and say how each ended.
+
+    The time to expect is the mean of the finished cells' seconds, times the cells left, over those side by side.
+
+    Returns:
+        {item: error} of the failed.
     """
-    waiting, running, took, failed, ends = list(todo), {}, [], {}, None
+    waiting, running, took, failed, ends = list(todo), [], [], {}, None
     while waiting or running:
-        while waiting and len(running) < most:
+        while waiting and len(running) < backend.most:
             item = waiting.pop(0)
-            running[item] = start(item, todo[item])
+            backend.submit(item, todo[item])
+            running.append(item)
         time.sleep(PAUSE)
-        for item, (seconds, error) in [(i, end) for i, poll in running.items() if (end := poll()) is not None]:
-            del running[item]
-            if error:
-                failed[item] = error
+        polled = {item: backend.poll(item) for item in running}
+        for item, ended in ((item, ended) for item, ended in polled.items() if ended):
+            running.remove(item)
+            if ended.error:
+                failed[item] = ended.error
             else:
-                took.append(seconds)
+                took.append(ended.seconds)
                 progress.update()
             remain = len(waiting) + len(running)
-            rounds = remain / max(1, min(remain, width()))
+            rounds = remain / max(1, min(remain, backend.width))
             ends = time.monotonic() + sum(took) / len(took) * rounds if took else None
-            line = f"{'FAILED' if error else 'done':6}  {item}" + (f"  {spell(seconds)}" if seconds else "")
+            line = f"{'FAILED' if ended.error else 'done':6}  {item}"
+            line += f"  {spell(ended.seconds)}" if ended.seconds else ""
             progress.write(f"{line}  ({len(todo) - remain} of {len(todo)}; {_hope(remain, ends)})")
             sys.stdout.flush()
         progress.set_postfix_str(_hope(len(waiting) + len(running), ends))
@@ -100,12 +124,13 @@ def _hope(remain, ends):
 
 @contextmanager
 def _terminable():
-    """Take SIGTERM, and SIGHUP unless nohup has silenced it, as Ctrl-C: nothing is left running."""
+    """Take a request to end, SIGHUP unless nohup has silenced it, as Ctrl-C: nothing is left running."""
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    asked = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
+    known = [getattr(signal, name) for name in ASKED_TO_END if hasattr(signal, name)]
+    asked = [s for s in known if signal.getsignal(s) == signal.SIG_DFL]
     for s in asked:
         signal.signal(s, interrupt)
     try:
@@ -115,23 +140,54 @@ def _terminable():
             signal.signal(s, signal.SIG_DFL)
 
 
+@contextmanager
+def alone():
+    """Wait, saying so, until no other study runs in this checkout; and keep others waiting inside."""
+    path, told = BUILD / "study.lock", False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            lock = LockFile(str(path), "PID {pid} on {hostname}")
+            break
+        except LockError:
+            if not told:
+                print(
+                    f"waiting: another study runs in this checkout{_holder(path)}; this one begins when it ends",
+                    flush=True,
+                )
+            told = True
+            time.sleep(WAIT)
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def _holder(path):
+    """Who holds a lock file, as it says itself."""
+    with suppress(OSError):  # Windows lets nobody else read it
+        return f" ({path.read_text(errors='replace').strip()})"
+    return ""
+
+
 def run(names=(), jobs=2, dask=None):
     """Run the cells left of those that `names` mean, `jobs` side by side, or on Dask: "local" or a scheduler's address.
 
-    Prints a line a cell and a summary that names the failed ones. Returns the exit code: 0, 1 if a cell failed, 130 if
-    interrupted. Raises ValueError for an unknown name or address, RuntimeError or OSError when DVC or Dask cannot begin.
+    Prints a line a cell and a summary that names the failed ones. Another study in this checkout is waited for.
+
+    Returns:
+        The exit code: 0, 1 if a cell failed, 130 if interrupted.
+    Raises:
+        ValueError: an unknown name or address. RuntimeError or OSError: DVC or Dask cannot begin.
     """
     if dask:
-        from omac.study.dask_runner import dask_backend
+        from omac.study.dask_runner import check_address
+
+        check_address(dask)
     try:
         known = choose_cells(cells(), names)
-        todo = left(known)
-        print(f"cells: {len(known)}, up to date: {len(known) - len(todo)}, to run: {len(todo)}", flush=True)
-        with _terminable(), dask_backend(dask, jobs) if dask and todo else local_backend(jobs) as (start, most, width):
-            progress = bar("cells", len(known), "cell", len(known) - len(todo))
-            progress.bar_format = "{n_fmt} of {total_fmt} cells {bar} {elapsed}{postfix}"
-            with progress:
-                failed = conduct(todo, start, most, width, progress)
+        with _terminable(), alone():
+            todo, failed = _run(known, jobs, dask)
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on, a cell that was under way from its last checkpoint")
         return 130
@@ -140,3 +196,26 @@ def run(names=(), jobs=2, dask=None):
     if failed:
         print(f"failed: {len(failed)} of {len(todo)}; the same command runs them again")
     return 1 if failed else 0
+
+
+def _run(known, jobs, dask):
+    """Run what is left of the known cells. Returns ({item: cell} of these, {item: error} of the failed)."""
+    if not is_current(ROOT / "cells.yaml"):
+        print("note: cells.yaml is not what params.yaml's grid says: `python -m omac grid` writes it anew")
+    dvc("repro", "-s", "code")  # else DVC would hold the cells against the code of another day
+    todo = left(known)
+    print(f"cells: {len(known)}, up to date: {len(known) - len(todo)}, to run: {len(todo)}", flush=True)
+    backend = _backend(dask if todo else None, jobs)
+    progress = bar("cells", len(known), "cell", len(known) - len(todo))
+    progress.bar_format = "{n_fmt} of {total_fmt} cells {bar} {elapsed}{postfix}"
+    with backend, progress:
+        return todo, conduct(todo, backend, progress)
+
+
+def _backend(dask, jobs):
+    """Where cells run: on Dask at an address, or here."""
+    if not dask:
+        return LocalBackend(jobs)
+    from omac.study.dask_runner import DaskBackend
+
+    return DaskBackend(dask, jobs)

@@ -12,12 +12,11 @@ import numpy as np
 
 from omac.analysis.agreement import DIFFERENT, SAME, WITHIN, agreement, compare_means
 from omac.analysis.results import gather
-from omac.checksums import check_sums
-from omac.config import load_params
+from omac.config.hyper import load_params
 from omac.datasets import digest
 from omac.datasets.registry import digest_path
+from omac.files import check_sums, read_rows, read_table
 from omac.paths import ROOT, shown
-from omac.schema import read_rows, read_table
 from omac.study.grid import plan, result_files
 from omac.study.pipeline import ENV
 from omac.study.policies import KEPT, fight, read_policy

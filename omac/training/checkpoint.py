@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from omac import algorithms
-from omac.checksums import seal, unseal
 from omac.data.validation import FIELDS
+from omac.files import seal, unseal
 from omac.paths import atomic, shown
 from omac.training import source_hash
 
@@ -24,6 +24,9 @@ TRAINING = (
     "nn/policy",
     "nn/igm",
     "training/replay",
+    "training/diagnostics",
+    "training/parameters",
+    "training/state",
     "training/trainer",
     "data/episodes",
 )

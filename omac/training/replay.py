@@ -5,17 +5,27 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from omac.nn.rows import Rows
+from omac.nn.rows import PackedObservations, Rows
 
 
 class Batch(NamedTuple):
     """B transitions for each of K seeds.
 
-    o, o_next [K,B,n,O], as Rows; s, s_next f32 [K,B,S]; a i64 [K,B,n]; avail bool [K,B,n,A] and alive f32 [K,B,n] at o;
-    r f32 [K,B], in units of return; done f32 [K,B], 1 where nothing follows; ret f32 [K,B], the discounted return
-    that followed in the data, of the same reward. Of the next step: avail_next bool [K,B,n,A] at o_next; a_next i64
-    [K,B,n], the data's next action where follows f32 [K,B] is 1, without meaning at an episode's last step. key: one
-    whole number per seed, drawn anew at each step, for algorithms that need random numbers.
+    Attributes:
+        o: [K,B,n,O] as Rows, local observations.
+        o_next: [K,B,n,O] as Rows, those of the next step.
+        s: f32 [K,B,S], the global input of the mixing networks (`global_input`).
+        s_next: f32 [K,B,S], that of the next step.
+        a: i64 [K,B,n], the data's actions.
+        avail: bool [K,B,n,A], the actions available at o.
+        alive: f32 [K,B,n], 1 for agents with a choice at o. A dead agent has a single available action.
+        r: f32 [K,B], rewards, in units of return.
+        done: f32 [K,B], 1 where no value of o_next counts.
+        ret: f32 [K,B], the discounted return-to-go in the data, of the same rewards.
+        avail_next: bool [K,B,n,A], the actions available at o_next.
+        a_next: i64 [K,B,n], the data's next actions. Without meaning where `follows` is 0.
+        follows: f32 [K,B], 1 where the data have a next action, 0 at an episode's last step.
+        key: a whole number per seed, drawn anew at each step, for algorithms that need random numbers.
     """
 
     o: Rows
@@ -35,72 +45,69 @@ class Batch(NamedTuple):
 
 
 class Replay:
-    """The data set as tensors on one device; `draw` is a pure function of seed and step, so resuming needs no state."""
+    """The data set as tensors on one device. `draw` is a pure function of seed and step, so resuming needs no state."""
 
     def __init__(self, data, hyper, device="cpu"):
-        row = data.rows()[1]
-        r = data.reward
-        if hyper.reward == "return_to_go":  # register 13: what OMIGA's released loader feeds the Bellman update
-            r = data.to_go()
-        done = data.terminated | (False if hyper.bootstrap_at_limit else data.truncated)
-        n, columns = data.spec.n, np.flatnonzero(data.obs.any((0, 1)))
-        # the last of o: what the dead see, a row for each agent
-        o = np.zeros((len(data.obs) + 1, n, len(columns) + n), np.float32)
-        o[:-1, :, : len(columns)] = data.obs[..., columns]
-        o[:, :, len(columns) :] = np.eye(n)
-        put = {
-            "o": o.reshape(-1, o.shape[-1]),
-            "columns": columns,
-            "seen": data.obs.any(-1),
-            "state": data.obs.reshape(len(data.obs), -1) if hyper.global_input == "joint_obs" else data.state,
-            "avail": data.avail,
-            "row": row,
-            "a": data.action.astype(np.int64),
-            "r": r,
-            "done": done.astype(np.float32),
-            "last": data.terminated | data.truncated,
-            "ret": data.to_go(hyper.gamma, r),
-        }
-        self.x = {k: torch.from_numpy(np.ascontiguousarray(v)).to(device) for k, v in put.items()}
-        self.batch_size, self.n, self.width, self.steps = hyper.batch_size, n, data.spec.obs, len(r)
+        """Put a data set on a device.
+
+        Args:
+            data: Episodes with T transitions and V views. A view is what is observed at one moment; a transition leads
+                from its view to the next one.
+            hyper: Hyper; read are reward, gamma, bootstrap_at_limit, global_input and batch_size.
+            device: where the tensors lie.
+        """
+        # register 13: with return_to_go, what OMIGA's released loader feeds the Bellman update
+        reward = data.to_go() if hyper.reward == "return_to_go" else data.reward
+        last = data.terminated | data.truncated
+        done = data.terminated if hyper.bootstrap_at_limit else last
+        joint_obs = data.obs.reshape(len(data.obs), -1)
+
+        def put(x):
+            return torch.from_numpy(np.ascontiguousarray(x)).to(device)
+
+        # a row for each view
+        self.obs = PackedObservations(data.obs, device)
+        self.state = put(joint_obs if hyper.global_input == "joint_obs" else data.state)
+        self.avail = put(data.avail)
+        # a row for each transition; `view` is the row of its o, and that of its o_next is one further
+        self.view = put(data.rows()[1])
+        self.action = put(data.action.astype(np.int64))
+        self.reward = put(reward)
+        self.done = put(done.astype(np.float32))
+        self.last = put(last)
+        self.ret = put(data.to_go(hyper.gamma, reward))
+        self.batch_size, self.steps = hyper.batch_size, len(reward)
 
     def draw(self, seeds, step):
-        """The Batch of `step` for `seeds`: uniform over all transitions, with replacement (register 2)."""
+        """Return the Batch of a step: for each seed transitions drawn uniformly, with replacement (register 2).
+
+        Args:
+            seeds: K whole numbers.
+            step: number of the gradient step. The same seed and step draw the same transitions.
+        """
         rngs = [np.random.default_rng([int(seed), step]) for seed in seeds]
-        rows = [rng.integers(self.steps, size=self.batch_size) for rng in rngs]
-        return self.at(torch.from_numpy(np.stack(rows)), tuple(int(rng.integers(2**62)) for rng in rngs))
+        t = np.stack([rng.integers(self.steps, size=self.batch_size) for rng in rngs])
+        key = tuple(int(rng.integers(2**62)) for rng in rngs)
+        return self.at(torch.from_numpy(t), key)
 
     def at(self, t, key=()):
-        """The Batch at transitions t int [K,B]."""
-        x = self.x
-        t = t.to(x["row"].device)
-        row, last = x["row"][t], x["last"][t]
-        avail = x["avail"][row]
+        """Return the Batch at transitions t, i64 [K,B]."""
+        t = t.to(self.view.device)
+        view, last = self.view[t], self.last[t]
+        avail = self.avail[view]
         return Batch(
-            self._rows(row),
-            self._rows(row + 1),
-            x["state"][row],
-            x["state"][row + 1],
-            x["a"][t],
-            avail,
-            (avail.sum(-1) > 1).float(),
-            x["r"][t],
-            x["done"][t],
-            x["ret"][t],
-            x["avail"][row + 1],
-            x["a"][t + ~last],
-            (~last).float(),
-            key,
+            o=self.obs.at(view),
+            o_next=self.obs.at(view + 1),
+            s=self.state[view],
+            s_next=self.state[view + 1],
+            a=self.action[t],
+            avail=avail,
+            alive=(avail.sum(-1) > 1).float(),
+            r=self.reward[t],
+            done=self.done[t],
+            ret=self.ret[t],
+            avail_next=self.avail[view + 1],
+            a_next=self.action[t + ~last],
+            follows=(~last).float(),
+            key=key,
         )
-
-    def _rows(self, row):
-        """The observations at row i64 [K,B]: n rows for the dead, then those that something was seen in, seed by seed."""
-        x, n = self.x, self.n
-        agent = torch.arange(n, device=row.device)
-        nothing = len(x["o"]) - n + agent
-        seen = x["seen"][row]
-        place = torch.where(seen, seen.flatten(1).cumsum(1).view(seen.shape) + (n - 1), agent)
-        source = torch.where(seen, row[..., None] * n + agent, nothing)
-        rows = nothing[0].repeat(len(row), int(place.max()) + 1)  # seeds with fewer rows end in rows that no one reads
-        rows.scatter_(1, place.flatten(1), source.flatten(1))
-        return Rows(x["o"][rows], place, x["columns"], self.width)

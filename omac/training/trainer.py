@@ -1,249 +1,235 @@
-"""Algorithm 1 for any algorithm module: K seeds at once, snapshots of the policy, checkpoints, exact resumption."""
+"""Training: Algorithm 1 for any algorithm module, K seeds at once, with snapshots, checkpoints and exact resumption.
 
-from dataclasses import dataclass, replace
+The batches are in training/replay.py, what a checkpoint holds is in training/state.py, what is logged is in
+training/diagnostics.py.
+"""
 
-import numpy as np
+from dataclasses import replace
+
 import torch
 
 from omac import algorithms
 from omac.nn.networks import generators
-from omac.paths import shown
 from omac.progress import bar
-from omac.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
+from omac.training.checkpoint import fingerprint
+from omac.training.diagnostics import (
+    DIAGNOSTICS_BATCH,
+    FINAL_DIAGNOSTICS_BATCH,
+    StepStatistics,
+    evenly_spaced,
+    summarise,
+    summarise_held_out,
+)
+from omac.training.parameters import clip_per_seed, parameter_groups, target_pairs
 from omac.training.replay import Replay
-
-PROBE = 2_048  # transitions, evenly spaced over the data, on which values are held against the returns that followed
-EXAMINED = 256  # of them at most, for what is measured once, at the end
-HELD_OUT = (
-    "log_likelihood",
-    "agreement",
-    "td_error",
-    "q_tot",
-    "return_followed",
-    "q_correlation",
-)  # logged of held-out data
+from omac.training.state import TrainingResult, TrainState
 
 
 class Diverged(RuntimeError):
-    """A loss is no longer finite: names seed, step and loss. Nothing is written for that cell."""
-
-
-@dataclass
-class TrainingResult:
-    """A finished run: `snapshots` [{"step", "policy": state of [K,...]}], `log` rows, arrays of the last step: `probe`
-    on the data trained on, `held` on the held-out episodes (None without them).
-
-    nets: all networks; policy: the one that acts, whose states the snapshots are.
-    """
-
-    snapshots: list
-    log: list
-    probe: dict
-    held: dict | None
-    nets: torch.nn.Module
-    policy: torch.nn.Module
+    """A loss or gradient norm is no longer finite: names seed, step and loss. Nothing is written for that cell."""
 
 
 def pick_device(name="auto"):
-    """The torch device for auto, cpu or cuda. Raises ValueError for cuda without a GPU."""
+    """Return the torch device for auto, cpu, cuda or cuda:<number>. Raises ValueError for a GPU that is not there, and other words."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but torch sees no GPU here: choose cpu or auto")
-    if name not in ("cpu", "cuda"):
-        raise ValueError(f"device is {name!r}; choose auto, cpu or cuda")
+    kind, colon, number = str(name).partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise ValueError(f"device is {name!r}; choose auto, cpu, cuda or cuda:<number>")
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(number or 0) >= there:
+        seen = f"{there} GPU{'s' * (there > 1)}, from cuda:0 on" if there else "no GPU"
+        raise ValueError(f"device is {name}, but torch sees {seen} here: choose one of these, cpu or auto")
     return torch.device(name)
 
 
 def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progress=True, held=None):
-    """Train `algorithm` on Episodes `data` for every seed of `seeds`; returns Trained.
+    """Train an algorithm for every seed.
 
-    held: Episodes that are never trained on; what is known of them goes into the log as held_*.
-    checkpoint: path of a file that is written at every snapshot and continued from when it belongs to the same
-    data, settings, seeds and code; the result is the same as without the interruption. A finished run's file keeps
-    its snapshots and networks for analysis. device: auto, cpu or cuda. progress: show a bar. Raises Diverged, and
-    ValueError for an unknown algorithm or device, for a schedule that the algorithm does not have and for a checkpoint
-    that cannot be read.
+    Args:
+        data: Episodes to train on.
+        algorithm: its name in the registry.
+        hyper: Hyper, the settings.
+        seeds: K whole numbers.
+        checkpoint: path of a file, or None. It is written at every snapshot, and continued from when it belongs to the
+            same data, settings, seeds and code. The result is that of a run without interruption.
+        device: auto, cpu or cuda.
+        progress: whether to show a bar.
+        held: Episodes that are never trained on, or None. What is known of them is logged as held_*.
+    Returns:
+        TrainingResult.
+    Raises:
+        Diverged: a loss or gradient norm is not finite.
+        ValueError: an unknown algorithm or device, a schedule that the algorithm does not have, or a checkpoint that
+            cannot be read.
     """
-    alg = algorithms.get(algorithm)
-    if hyper.schedule == "sequential" and not hasattr(alg, "policy_loss"):
+    trainer = Trainer(data, algorithms.get(algorithm), hyper, seeds, device=pick_device(device), held=held)
+    if hyper.schedule == "sequential" and not trainer.learns_policy:
         raise ValueError(
             f"schedule is sequential, but {algorithm} acts by its values and has no policy to learn after them: choose joint"
         )
-    run = Trainer(data, alg, hyper, seeds, pick_device(device), held)
-    nets, adam, groups = run.nets, run.adam, run.groups
-    mark = fingerprint([data, held], algorithm, hyper, seeds)
-    state = _resume(checkpoint, mark, nets, adam) or {"step": 0, "snapshots": [], "log": []}
-    phases = ("value", "policy") if hyper.schedule == "sequential" and groups.keys() - {"pi"} else ("joint",)
+    state = TrainState(trainer.nets, trainer.optimiser)
+    if checkpoint:
+        mark = fingerprint([data, held], algorithm, hyper, seeds)
+        state.resume(checkpoint, mark)
+    phases = trainer.phases()
     total = hyper.steps * len(phases)
-    with bar(f"{algorithm} {data.spec.map}" if progress else None, total, "step", state["step"]) as shown_bar:
-        while state["step"] < total:
-            run.step(state["step"], phases[state["step"] // hyper.steps])
-            state["step"] += 1
-            shown_bar.update()
-            if state["step"] % hyper.eval_every == 0:
-                _snapshot(state, run, phases)
-                if checkpoint:
-                    optimiser = adam.state_dict() if state["step"] < total else None
-                    write_checkpoint(checkpoint, {**state, "mark": mark, "nets": nets.state_dict(), "adam": optimiser})
-    return TrainingResult(
-        state["snapshots"], state["log"], run.probe(run.replay), held and run.probe(run.unseen), nets, alg.logits(nets)
-    )
+    with bar(f"{algorithm} {data.spec.map}" if progress else None, total, "step", state.step) as shown_bar:
+        for phase, begin in phases.items():
+            while state.step < begin + hyper.steps:
+                # one update of all seeds
+                trainer.step(state.step, phase)
+                state.step += 1
+                shown_bar.update()
+                # now and then a snapshot: the policy, a row per seed, and a checkpoint to go on from
+                if state.step % hyper.eval_every == 0:
+                    finished = state.step == total
+                    if phase != "value":
+                        state.keep_policy(state.step - begin, trainer.policy)
+                    state.log += trainer.rows(state.step - begin, phase, finished)
+                    if checkpoint:
+                        state.save(checkpoint, mark, finished)
+    probe, held_probe = trainer.probes()
+    return TrainingResult(state.snapshots, state.log, probe, held_probe, trainer.nets, trainer.policy)
 
 
 class Trainer:
-    """K seeds in training: their networks, one update after another (lines 3-12), and the sums that the log needs."""
+    """K seeds in training: their data, networks and optimiser, and the updates of Algorithm 1."""
 
     def __init__(self, data, alg, hyper, seeds, device="cpu", held=None):
+        """Build the networks, their optimiser and the batches. Arguments as `train`; alg is the algorithm's module."""
+        self.alg, self.hyper, self.seeds = alg, hyper, list(seeds)
+        # the data; held-out ones are optional
+        self.replay = Replay(data, hyper, device)
+        self.held_out = None if held is None else Replay(held, hyper, device)
+        # the networks
         spec = data.spec
         if hyper.global_input == "joint_obs":
             spec = replace(spec, state=spec.n * spec.obs)
-        self.alg, self.hyper, self.seeds = alg, hyper, list(seeds)
-        self.replay, self.unseen = Replay(data, hyper, device), held and Replay(held, hyper, device)
-        self.nets = nets = alg.build(spec, hyper, generators(seeds)).to(device)
-        groups = {g: [p for name in names for p in getattr(nets, name).parameters()] for g, names in alg.GROUPS.items()}
-        self.groups = {g: p for g, p in groups.items() if p}  # `local_value: max` has no V network
-        self.adam = torch.optim.Adam(
-            [{"params": p, "lr": hyper.lr_policy if g == "pi" else hyper.lr_value} for g, p in self.groups.items()],
-            fused=True,
-        )
-        self.sums, self.peaks, self.count = {}, {}, 0
-        online, target = [], []
-        for a, b in alg.TARGETS:
-            online += [dict(getattr(nets, a).named_parameters())[k] for k, _ in getattr(nets, b).named_parameters()]
-            target += list(getattr(nets, b).parameters())
-        self.online, self.target = online, target
+        self.nets = alg.build(spec, hyper, generators(seeds)).to(device)
+        self.policy = alg.logits(self.nets)
+        # their parameters: in groups to be clipped and moved, in pairs for the targets
+        self.groups = parameter_groups(self.nets, alg.GROUPS)
+        self.online, self.target = target_pairs(self.nets, alg.TARGETS)
+        rates = {group: hyper.lr_policy if group == "pi" else hyper.lr_value for group in self.groups}
+        self.optimiser = torch.optim.Adam([{"params": p, "lr": rates[g]} for g, p in self.groups.items()], fused=True)
+        # what an algorithm may lack: values, a policy beside them, final diagnostics
+        self.learns_values = bool(self.groups.keys() - {"pi"})
+        self.learns_policy = hasattr(alg, "policy_loss")
+        self.has_final_diagnostics = hasattr(alg, "examine")
+        self.statistics = StepStatistics()
+
+    def phases(self):
+        """Return the phases of training in their order, and after how many steps each begins: {name: step}.
+
+        "joint" trains values and policy together. With `schedule: sequential` "value" trains the values alone, then
+        "policy" the policy alone; an algorithm without values has one phase even so.
+        """
+        if self.hyper.schedule == "sequential" and self.learns_values:
+            return {"value": 0, "policy": self.hyper.steps}
+        return {"joint": 0}
 
     def step(self, step, phase):
-        """One gradient step of every seed: losses, clipping per seed and group, Adam, soft target update (line 8)."""
-        batch = self.replay.draw(self.seeds, step)
-        found, adv = self.alg.value_loss(self.nets, batch, self.hyper) if phase != "policy" else ({}, self._adv(batch))
-        if phase != "value" and hasattr(self.alg, "policy_loss"):
-            found = {**found, "L_pi": self.alg.policy_loss(self.nets, batch, adv, self.hyper)}
-        self._finite(step, found)
-        self.adam.zero_grad()
-        torch.stack(list(found.values())).sum().backward()
-        norms = {
-            f"norm_{g}": clip_per_seed(p, self.hyper.grad_clip) for g, p in self.groups.items() if p[0].grad is not None
-        }
-        self._finite(step, norms)
-        self.adam.step()
-        if phase != "policy" and self.online:
-            with torch.no_grad():
-                torch._foreach_lerp_(self.target, self.online, self.hyper.polyak)
-        for name, x in {**found, **norms}.items():
-            self.sums[name] = self.sums.get(name, 0) + x.detach().double()
-        for name, x in norms.items():
-            self.peaks[name] = torch.maximum(self.peaks.get(name, x), x)
-        self.count += 1
+        """Take one gradient step of every seed: lines 4 to 11 of Algorithm 1.
 
-    def _finite(self, step, found):
-        """Raise Diverged, naming seed, step and loss or gradient norm, unless every number of {name: [K]} is finite."""
-        table = torch.stack(list(found.values()))
+        Args:
+            step: number of the step over all phases. It decides the batch.
+            phase: a name of `phases`.
+        Raises:
+            Diverged: a loss or gradient norm is not finite. No network has moved then.
+        """
+        # draw each seed's own transitions
+        batch = self.replay.draw(self.seeds, step)
+        # values: their losses, and the signal that weighs the policy
+        losses, signal = self.value_losses(batch, fixed=phase == "policy")
+        # the policy, where the algorithm has one
+        if self.learns_policy and phase != "value":
+            losses["L_pi"] = self.alg.policy_loss(self.nets, batch, signal, self.hyper)
+        # one backward pass for all of them, clipped per seed and group
+        norms = self.descend(losses, step)
+        # targets follow (line 8)
+        if phase != "policy":
+            self.update_targets()
+        # remember for the log
+        self.statistics.add(losses, norms)
+
+    def value_losses(self, batch, fixed):
+        """Return the losses of the values, {name: [K]}, and the signal for the policy. `fixed` values have no loss."""
+        if not fixed:
+            return self.alg.value_loss(self.nets, batch, self.hyper)
+        with torch.no_grad():
+            _, signal = self.alg.value_loss(self.nets, batch, self.hyper)
+        return {}, signal
+
+    def descend(self, losses, step):
+        """Move every network down its gradient. Returns the gradient norms before clipping, {"norm_<group>": [K]}."""
+        self._check_finite(losses, step)
+        self.optimiser.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        moving = {group: p for group, p in self.groups.items() if p[0].grad is not None}
+        norms = {f"norm_{group}": clip_per_seed(p, self.hyper.grad_clip) for group, p in moving.items()}
+        self._check_finite(norms, step)
+        self.optimiser.step()
+        return norms
+
+    @torch.no_grad()
+    def update_targets(self):
+        """Move every target copy towards its network by the share `polyak`."""
+        if self.target:
+            torch._foreach_lerp_(self.target, self.online, self.hyper.polyak)
+
+    def _check_finite(self, numbers, step):
+        """Raise Diverged unless all `numbers`, {name: [K]}, are finite."""
+        table = torch.stack(list(numbers.values()))
         if not torch.isfinite(table).all():
             i, k = torch.nonzero(~torch.isfinite(table))[0].tolist()
             raise Diverged(
-                f"seed {self.seeds[k]}, step {step}: {list(found)[i]} is {table[i, k].item()}; no result is written. "
+                f"seed {self.seeds[k]}, step {step}: {list(numbers)[i]} is {table[i, k].item()}; no result is written. "
                 "Lower the learning rates, beta or grad_clip"
             )
 
     @torch.no_grad()
-    def _adv(self, batch):
-        """The advantage of the finished values, which the policy phase of the sequential schedule no longer moves."""
-        return self.alg.value_loss(self.nets, batch, self.hyper)[1]
-
-    def means(self):
-        """Mean of each loss and gradient norm since the last call, and each norm's largest value, {name: [K]}."""
-        out = {k: (v / self.count).tolist() for k, v in self.sums.items()}
-        out |= {f"{k}_max": v.tolist() for k, v in self.peaks.items()}
-        self.sums, self.peaks, self.count = {}, {}, 0
-        return out
-
-    @torch.no_grad()
     def probe(self, replay):
-        """The algorithm's diagnostics on transitions spread evenly over `replay`, with `ret`, the discounted return that followed."""
-        batch = self._spread(replay, PROBE)
-        return {
-            **{k: v.cpu().numpy() for k, v in self.alg.diagnose(self.nets, batch, self.hyper).items()},
-            "ret": batch.ret.cpu().numpy(),
-        }
+        """Diagnose the networks on transitions evenly spaced over a Replay.
+
+        Returns:
+            {name: array [K] or [K,B]}: what the algorithm diagnoses, and `ret`, the discounted return-to-go [K,B].
+        """
+        batch = evenly_spaced(replay, DIAGNOSTICS_BATCH, len(self.seeds))
+        found = self.alg.diagnose(self.nets, batch, self.hyper)
+        return {name: x.cpu().numpy() for name, x in {**found, "ret": batch.ret}.items()}
+
+    def probes(self):
+        """Diagnose on the data trained on, and on the held-out data (None without them)."""
+        return self.probe(self.replay), None if self.held_out is None else self.probe(self.held_out)
 
     @torch.no_grad()
-    def examine(self):
-        """What the algorithm measures once, of its finished values, on the data trained on: {name: [K]}, empty for most."""
-        if not hasattr(self.alg, "examine"):
+    def final_diagnostics(self):
+        """Measure what the algorithm measures once, of its finished values: {name: K numbers}, empty for most."""
+        if not self.has_final_diagnostics:
             return {}
-        return {
-            k: v.tolist()
-            for k, v in self.alg.examine(self.nets, self._spread(self.replay, EXAMINED), self.hyper).items()
-        }
+        batch = evenly_spaced(self.replay, FINAL_DIAGNOSTICS_BATCH, len(self.seeds))
+        found = self.alg.examine(self.nets, batch, self.hyper)
+        return {name: x.tolist() for name, x in found.items()}
 
-    def _spread(self, replay, count):
-        """The Batch of at most `count` transitions spread evenly over `replay`, the same for every seed."""
-        return replay.at(
-            torch.linspace(0, replay.steps - 1, min(count, replay.steps)).long().expand(len(self.seeds), -1)
-        )
+    def rows(self, step, phase, finished):
+        """Return what is logged at a snapshot, a dict per seed.
 
-
-def clip_per_seed(parameters, limit):
-    """Scale gradients [K,...] so that each seed's norm over all `parameters` is at most `limit`. Returns the norms before, [K]."""
-    grads = [p.grad for p in parameters]
-    norm = torch.stack([torch.linalg.vector_norm(g, dim=(1, 2)) for g in grads]).norm(dim=0)
-    scale = (limit / (norm + 1e-6)).clamp(max=1)
-    for g in grads:
-        g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
-    return norm
-
-
-def _snapshot(state, run, phases):
-    """Keep the policy, and a row per seed of what was seen since the last snapshot; `phase` tells values alone from the rest."""
-    phase, step = divmod(state["step"] - 1, run.hyper.steps)
-    phase, step = phases[phase], step + 1
-    if phase != "value":
-        state["snapshots"].append(
-            {
-                "step": step,
-                "policy": {k: v.detach().cpu().clone() for k, v in run.alg.logits(run.nets).state_dict().items()},
-            }
-        )
-    seen, means = run.probe(run.replay), run.means()
-    unseen = run.unseen and run.probe(run.unseen)
-    if state["step"] == run.hyper.steps * len(phases):
-        means |= run.examine()
-    for k, seed in enumerate(run.seeds):
-        row = {
-            "seed": seed,
-            "step": step,
-            "phase": phase,
-            **{name: v[k] for name, v in means.items()},
-            **_summary(seen, k),
-        }
-        if unseen:
-            known = _summary(unseen, k)
-            row |= {f"held_{name}": known[name] for name in HELD_OUT if name in known}
-        state["log"].append(row)
-
-
-def _summary(seen, k):
-    """A probe as one number each for seed k: means, and how Q_tot goes with the discounted return that followed."""
-    row = {name: float(v[k].mean()) for name, v in seen.items() if name != "ret"}
-    if "q_tot" in seen:
-        q, ret = seen["q_tot"][k], seen["ret"][k]
-        row |= {
-            "return_followed": float(ret.mean()),
-            "q_correlation": float(np.corrcoef(q, ret)[0, 1]) if q.std() > 0 and ret.std() > 0 else 0.0,
-        }
-    return row
-
-
-def _resume(checkpoint, mark, nets, adam):
-    if checkpoint is None or not checkpoint.exists():
-        return None
-    saved = read_checkpoint(checkpoint)
-    if saved["mark"] != mark:
-        print(f"{shown(checkpoint)} belongs to other data, settings, seeds or code: beginning anew")
-        return None
-    nets.load_state_dict(saved["nets"])
-    if saved["adam"] is not None:  # a finished run keeps its networks alone
-        adam.load_state_dict(saved["adam"])
-    return {k: saved[k] for k in ("step", "snapshots", "log")}
+        Args:
+            step: steps of this phase so far.
+            phase: its name.
+            finished: whether this was the last step of all.
+        """
+        numbers = self.statistics.flush()
+        if finished:
+            numbers |= self.final_diagnostics()
+        probe, held = self.probes()
+        rows = []
+        for k, seed in enumerate(self.seeds):
+            row = {"seed": seed, "step": step, "phase": phase}
+            row |= {name: x[k] for name, x in numbers.items()}
+            row |= summarise(probe, k)
+            if held is not None:
+                row |= summarise_held_out(held, k)
+            rows.append(row)
+        return rows

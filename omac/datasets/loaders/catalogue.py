@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from omac.config.names import guess
 from omac.schema import LEVELS
 
 ODIS = "https://raw.githubusercontent.com/LAMDA-RL/ODIS/5f943fa7f99febf174607ffcac4070fa26f475ad/dataset"
@@ -101,12 +102,13 @@ def find(source, map_name, level):
     """The Source of a data set. Raises ValueError, in one line, for a source, map or level that is not there."""
     if source not in SOURCES:
         raise ValueError(
-            f"unknown source {source!r}; there are smax (embedded, rolled out on this machine) and {', '.join(SOURCES)} (StarCraft II)"
+            f"unknown source {source!r}; there are smax (embedded, rolled out on this machine) and {', '.join(SOURCES)} "
+            f"(StarCraft II){guess(source, ['smax', *SOURCES])}"
         )
     entry = SOURCES[source]
     for what, value, known in (("map", map_name, entry.maps), ("level", level, entry.levels)):
         if known is not None and value not in known:
-            raise ValueError(f"{source} has no {what} {value!r}; there {_are(known)}")
+            raise ValueError(f"{source} has no {what} {value!r}; there {_are(known)}{guess(value, known)}")
         if not re.fullmatch(r"\w+", value, re.ASCII):
             raise ValueError(f"{what} {value!r} is not made of letters, digits and _ alone: rename the folder")
     return entry

@@ -41,18 +41,20 @@ LARGEST = 64 << 30  # bytes that an archive may unpack to
 def mirror():
     """OMAC_MIRROR: None, a folder (Path), or an http(s) address without a slash at its end (str).
 
+    A relative folder begins at the root of the checkout, so that it means the same in a shell, whatever its folder, in a
+    notebook and in a cell of the study. `#` and `?` are letters of a folder's name, in a file: address too.
     Raises ValueError for an address of another kind, which it does not repeat: it may hold a password.
     """
     value = os.environ.get("OMAC_MIRROR", "").strip()
     if not value:
         return None
     if value.startswith("file:"):
-        return Path(url2pathname(urlsplit(value).path))
+        return Path(url2pathname(urlsplit(value.replace("#", "%23").replace("?", "%3F")).path))
     if re.match(r"https?://", value, re.IGNORECASE):
         return value.rstrip("/")
     if re.match(r"[a-z][\w+.-]+:/|[^/\\]+:[^/\\]*@", value, re.IGNORECASE):
         raise ValueError("OMAC_MIRROR is neither a folder nor an address that begins with http://, https:// or file:")
-    return Path(value).expanduser()
+    return paths.ROOT / Path(value).expanduser()
 
 
 def public(address):
@@ -316,19 +318,17 @@ def unpack(archive):
                         f"member {member.filename!r} leads outside",
                         "an unsafe archive: nothing was unpacked",
                     )
-            size, room = sum(m.file_size for m in z.infolist()), shutil.disk_usage(archive.parent).free
-            if size > min(LARGEST, room):
-                raise DataError(
-                    name,
-                    "file",
-                    f"unpacks to {size} bytes, {min(LARGEST, room)} are allowed",
-                    "a broken archive, or a full disk",
-                )
+            size = sum(m.file_size for m in z.infolist())
+            if size > LARGEST:
+                raise DataError(name, "file", f"unpacks to {size} bytes, {LARGEST} are allowed", "a broken archive")
             target.parent.mkdir(parents=True, exist_ok=True)
+            paths.need_room(target, size)
             with tempfile.TemporaryDirectory(dir=target.parent) as part:
                 z.extractall(Path(part) / "all")
                 os.replace(Path(part) / "all", target)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, zlib.error) as e:
+        if paths.is_full(e):
+            raise paths.disk_full(target) from e
         raise DataError(
             name, "file", str(e).replace("\n", " "), "a damaged archive: delete it and pull again"
         ) from None

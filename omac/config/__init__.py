@@ -1,0 +1,1 @@
+"""Every setting with its source and bounds; params.yaml, and the names in it, read with care."""
