@@ -16,7 +16,7 @@ from omac.datasets import cards
 from omac.datasets.loaders import outcomes, pickles
 from omac.datasets.loaders.starcraft import LIMITS, SIZES, RecordedBattle
 from omac.datasets.registry import draw_sample
-from omac.schema import read_table
+from omac.files import read_table
 from omac.study.cell import data_row
 from omac.study.prepare import pull
 
