@@ -508,7 +508,7 @@ def test_episodes_are_not_begun_where_the_disk_has_no_room_for_them(toy, tmp_pat
 
 
 def test_no_check_of_a_setting_hides_in_the_code_as_a_number_close_to_another():
-    for name in ("config", "params"):
-        tree = ast.parse((ROOT / "omac" / f"{name}.py").read_text())
+    for name in ("hyper", "params"):
+        tree = ast.parse((ROOT / "omac" / "config" / f"{name}.py").read_text())
         numbers = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, float)]
         assert not [x for x in numbers if x != round(x, 4)]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from omac.names import check_name
+from omac.config.names import check_name
 from omac.plots.style import COLOURS, MARKERS, SHADES, TEXT, grid
 from omac.schema import KNOWN_LEVELS, KNOWN_MAPS, LABEL, LEVELS
 
