@@ -37,7 +37,7 @@ verify: setup         ## do data, battles and a cell come out here as committed?
 	$(RUN) python -m omac verify --jobs $(JOBS)
 
 bench: setup          ## speed, as ratios of one run: benchmarks/results.md
-	$(RUN) dvc repro subsample@6h_vs_8z-medium-held $(foreach m,5m_vs_6m 6h_vs_8z 3s5z_vs_3s6z corridor,subsample@$(m)-medium-100)
+	$(RUN) python -c "from omac.study.prepare import ensure; [ensure(f'smax-{m}-medium-100') for m in ('6h_vs_8z', '5m_vs_6m', '3s5z_vs_3s6z', 'corridor')]"
 	$(RUN) python benchmarks/run.py
 
 CANDIDATES = $(or $(PYTHON),$(if $(wildcard $(VENV)/.ready),$(VENV)/bin/python) python3.11 python3.12 python3.13 python3)

@@ -339,7 +339,7 @@ import torch
 from omac.datasets import registry
 from omac.study import cell  # as a cell does
 from omac.training import trainer
-from omac.config import load_params, settings
+from omac.config.hyper import load_params, settings
 from omac.evaluation import battle_seeds, evaluate
 import omac.envs.smax
 t.append(time.perf_counter())
@@ -351,7 +351,7 @@ h, seeds = settings(p, "{profile}", data.spec.map, data.about["level"])
 for steps, snapshots in ((2, 1), ({steps}, 1), ({steps}, 2), (3 * {steps}, 1)):
     p["profiles"]["bench"] = {{**p["profiles"]["{profile}"], "steps": steps, "eval_every": steps // snapshots}}
     few, _ = settings(p, "bench", data.spec.map, data.about["level"])
-    trained = training.train(data, "{algorithm}", few, seeds, progress=False, held=held)
+    trained = trainer.train(data, "{algorithm}", few, seeds, progress=False, held=held)
     t.append(time.perf_counter())
 env, policy = f"{{data.spec.env}}:{{data.spec.map}}", trained.snapshots[-1]["policy"]
 def fight(snapshots, battles):

@@ -1,5 +1,6 @@
 """The container: what goes in comes out, the same bytes each time, and bad files are named in one line."""
 
+import json
 from dataclasses import replace
 
 import h5py
@@ -143,7 +144,83 @@ def unavailable(path):
         f["avail"][0, 0] = np.where(np.arange(3) == f["action"][0, 0], False, True)
 
 
+def flag_of_two(path):
+    """HDF5 keeps a bool as a byte: one that is neither 0 nor 1."""
+    with h5py.File(path, "r+") as f:
+        x = f["win"][()].view(np.uint8)
+        x[3] = 2
+        del f["win"]
+        kind = h5py.h5t.py_create(np.dtype(bool), logical=True)
+        space = h5py.h5s.create_simple(x.shape)
+        h5py.h5d.create(f.id, b"win", kind, space).write(h5py.h5s.ALL, h5py.h5s.ALL, x, h5py.h5t.NATIVE_UINT8)
+
+
+def attribute(key, value):
+    def change(path):
+        with h5py.File(path, "r+") as f:
+            f.attrs[key] = json.dumps(value)
+
+    return change
+
+
+ATTRIBUTES = {
+    "policies": (5, None, [], [5], {}, [""]),
+    "horizon": ("9", 1e99, None, 0, True, 10.5, -1, 1 << 40),
+    "reward_scale": (float("nan"), float("inf"), "20", 0, -20, True, [20]),
+    "sizes": (7, [2, 6, 11], [2, 6, 11, 3.0], [2, 6, 11, 0], ["2", 6, 11, 3]),
+    "env": (3, "", None, "a\nb", "x" * 1000),
+    "map": (["line"], {}),
+    "level": (1.5,),
+    "source": (None,),
+    "seed": ("0", 1.5, -1, True),
+    "versions": (None, ["1"], {"jax": 1}),
+    "policy_returns": ([float("nan")], ["1"], 1, [1, 2, 3]),
+    "unknown_outcomes": (3, ["0"], [-1]),
+    "note": (["a"],),
+}
+
+
+@pytest.mark.parametrize("key", ATTRIBUTES)
+def test_an_attribute_of_the_wrong_kind_is_named_in_one_line(key, file):
+    whole = file.read_bytes()
+    for value in ATTRIBUTES[key]:
+        file.write_bytes(whole)
+        attribute(key, value)(file)
+        with pytest.raises(DataError, match=f"attribute {key}: ") as e:
+            Episodes.load(file)
+        assert "\n" not in str(e.value), value
+    file.write_bytes(whole)
+    Episodes.load(file)
+
+
+def test_a_message_stays_one_line_and_short_whatever_it_is_made_of():
+    said = str(DataError("a\nb", "x\ty", "z" * 10_000, "q\r\nw"))
+    assert said.isprintable() and len(said) < 1_000
+
+
 BAD = {
+    "an observation of 1e30": (
+        lambda p: spoil(p, "obs", lambda x: put(x, (5, 0, 0), 1e30)),
+        r"obs: 1 values are beyond 10000, the first, 1e\+30, at \[5, 0, 0\]",
+    ),
+    "a state of 3e38": (lambda p: spoil(p, "state", lambda x: put(x, (5, 0), 3e38)), "state: 1 values are beyond"),
+    "rewards that cancel": (
+        lambda p: spoil(p, "reward", lambda x: put(x, [0, 1], [1e30, -1e30])),
+        r"reward: step 0 pays 1e\+30 on a scale of 20",
+    ),
+    "doubles": (lambda p: spoil(p, "state", lambda x: x.astype("f8")), "state: float64 .* float32"),
+    "a wider action": (lambda p: spoil(p, "action", lambda x: x.astype("i8")), "action: int64 .* int16"),
+    "bytes in the other order": (lambda p: spoil(p, "obs", lambda x: x.astype(">f4")), "obs: >f4 .* float32"),
+    "a flag of 2": (flag_of_two, "win: a byte of 2, 0 or 1 is expected"),
+    "a negative id": (lambda p: spoil(p, "id", lambda x: x - 5), "id: -5, ids count from 0"),
+    "offsets that jump": (
+        lambda p: spoil(p, "start", lambda x: put(x, 4, np.iinfo(np.int64).min)),
+        "start: episode 3 has length",
+    ),
+    "a won battle of unknown outcome": (
+        lambda p: attribute("unknown_outcomes", list(range(300)))(p),
+        "win: episode .* is won, and its outcome unknown",
+    ),
     "NaN": (
         lambda p: spoil(p, "obs", lambda x: put(x, (5, 0, 0), np.nan)),
         "obs: 1 values are not finite, the first at \\[5, 0, 0\\]",

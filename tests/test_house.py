@@ -23,7 +23,7 @@ BELOW = {  # package or file: what it may import, beside its own package and the
     "datasets": {"data", "envs"},
     "nn": set(),
     "algorithms": {"nn"},
-    "training": {"algorithms", "nn", "data", "envs"},
+    "training": {"algorithms", "nn", "datasets", "data", "envs"},
     "evaluation": {"nn", "data", "envs"},
     "behaviour": {"training", "evaluation", "nn", "datasets", "data", "envs"},
     "analysis": set(),
@@ -150,6 +150,7 @@ SILENT = {
     "training/source_hash",
     "data/validation",
     "files",
+    "data/hdf5",
 }
 SILENT |= {"study/machine", "datasets/digest", "envs/smax_maps"} | {
     name for name in FILES if name.startswith(("envs/smac", "envs/toy", "config/"))

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from omac.algorithms import omac
-from omac.config import hyper
+from omac.config.hyper import Hyper
 from omac.nn.networks import SeedLinear
 from omac.paths import ROOT
 from omac.training.replay import Replay
@@ -109,12 +109,12 @@ def hyper(request, small):
 
 
 def test_its_settings_are_the_packages_and_have_the_same_defaults():
-    known = hyper.Hyper()
+    known = Hyper()
     assert {f.name: getattr(known, f.name) for f in fields(single.Hyper)} == vars(single.Hyper())
 
 
 def test_its_transitions_are_the_packages(toy, file):
-    data, hyper = single.read(file, 0.9), replace(hyper.Hyper(), gamma=0.9)
+    data, hyper = single.read(file, 0.9), replace(Hyper(), gamma=0.9)
     batch = Replay(toy, hyper).at(torch.arange(len(toy.reward))[None])
     wanted = {name: getattr(batch, name)[0] for name in single.Batch._fields[2:]}
     wanted |= {name: single.add_id(getattr(batch, name).dense()[0]) for name in ("o", "o_next")}

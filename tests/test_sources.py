@@ -20,8 +20,7 @@ from omac import paths
 from omac.data.episodes import Episodes, sha256
 from omac.data.validation import DataError, check
 from omac.datasets.digest import of
-from omac.datasets.loaders import catalogue, download
-from omac.datasets.loaders.madt_pickle import SAFE
+from omac.datasets.loaders import catalogue, download, pickles
 from omac.datasets.loaders.starcraft import LIMITS, RecordedBattle
 from omac.datasets.registry import DataSet
 from omac.study.prepare import pull
@@ -514,8 +513,7 @@ def test_pickles_with_a_lost_end_two_battles_or_unequal_pay_are_refused(mirror):
     as_madt(path, b)
 
     def spoil(change, words):
-        with torch.serialization.safe_globals(SAFE):
-            agents = torch.load(path, weights_only=True)
+        agents = pickles.load(path)
         change(agents)
         torch.save(agents, path)
         refused(words, "madt", "5m_vs_6m", "good", mirror)

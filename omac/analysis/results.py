@@ -80,7 +80,9 @@ def final_table(rows):
             {
                 **cell,
                 "return": _spread(group["return_mean"]),
-                "win rate": _spread(group["win_rate"]),
+                "win rate": _spread(
+                    group["win_rate"], "unknown" if group["return_mean"].notna().any() else "not fought"
+                ),
                 "last five": _spread(of_cell.apply(lambda x: x.tail(5).mean())),
                 "best": _spread(of_cell.max()),
                 "seeds": group["seed"].nunique() or "",
@@ -103,12 +105,14 @@ def final_table(rows):
     return pd.DataFrame([{**x, "algorithm": label(x["algorithm"], x["variant"])} for x in lines])
 
 
-def _spread(x):
-    """ "mean ± std" over seeds; the mean alone of a single number; nothing of none; NaN is a cell without a simulator."""
+def _spread(x, absent="not fought"):
+    """ "mean ± std" over seeds; the mean alone of a single number; nothing of none; NaN is a cell without a simulator, or
+    what `absent` says.
+    """
     if not len(x):
         return ""
     if x.isna().all():
-        return "not fought"
+        return absent
     return f"{x.mean():.2f}" + (f" ± {x.std(ddof=0):.2f}" if len(x) > 1 else "")
 
 

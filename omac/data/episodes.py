@@ -1,4 +1,4 @@
-"""Episodes: the one container and the one HDF5 layout, for data sets and rollouts alike. See omac/checks.py for the rules."""
+"""Episodes: the one container and the one HDF5 layout, for data sets and rollouts alike. See omac/data/validation.py for the rules."""
 
 import hashlib
 import json
@@ -8,7 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from omac.data.validation import FIELDS, DataError, check
+from omac.data import hdf5
+from omac.data.validation import FIELDS, DataError, check, check_shapes
 from omac.envs import Spec
 from omac.paths import atomic, need_room, shown
 
@@ -22,7 +23,8 @@ class Episodes:
     obs f32 [T+N,n,O], state f32 [T+N,S], avail bool [T+N,n,A]: episode e's rows begin at start[e] + e;
     action i16 [T,n], reward f32 [T] (0-20 scale), terminated bool [T], truncated bool [T]: rows begin at start[e];
     start i64 [N+1], win bool [N], id i64 [N] (place in the parent), policy i32 [N] (place in about["policies"]).
-    about: env, map, level, source, seed, versions, reward_scale, horizon, policies, and for a sample its parent.
+    about: env, map, level, source, seed, versions, reward_scale, horizon, policies, and for a sample its parent; where it
+    could not be told how some episodes ended, their ids as unknown_outcomes.
     """
 
     obs: np.ndarray
@@ -63,6 +65,16 @@ class Episodes:
         """Undiscounted return of each episode, f64 [N]."""
         return np.add.reduceat(self.reward.astype(np.float64), self.start[:-1])
 
+    @property
+    def unknown(self):
+        """Which episodes may or may not have been won, bool [N]: others recorded them, and the files do not tell."""
+        return np.isin(self.id, self.about.get("unknown_outcomes", ()))
+
+    @property
+    def win_rate(self):
+        """Share of the episodes that were won; NaN where that is unknown of some."""
+        return float("nan") if self.unknown.any() else float(self.win.mean())
+
     def rows(self):
         """For each of the T transitions: its episode [T], the row of o [T]; the row of o' is one further."""
         episode = np.repeat(np.arange(len(self)), self.lengths)
@@ -99,33 +111,16 @@ class Episodes:
     def load(cls, path):
         """Read and check a file. Raises DataError (one line: file, field, values, likely cause)."""
         name = shown(path)
+        if not Path(path).is_file():
+            raise DataError(name, "file", "does not exist" if not Path(path).exists() else "is a folder", _remedy(path))
+        with hdf5.opened(path) as f:
+            found, about = hdf5.arrays(f, FIELDS, "another layout: pull it through its own source"), hdf5.attributes(f)
+            check_shapes(found, about, name)
+            arrays = {k: hdf5.read_array(x) for k, x in found.items()}
         try:
-            with h5py.File(path, "r") as f:
-                missing = [k for k in FIELDS if not isinstance(f.get(k), h5py.Dataset)]
-                if missing:
-                    raise DataError(
-                        name,
-                        missing[0],
-                        f"not in the file, which has {sorted(f)}",
-                        "another layout: pull it through its own source",
-                    )
-                arrays = {k: f[k][()] for k in FIELDS}
-                about = {k: json.loads(v) for k, v in f.attrs.items()}
-        except DataError:
-            raise
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as e:
-            if not Path(path).is_file():
-                raise DataError(
-                    name, "file", "does not exist" if not Path(path).exists() else "is a folder", _remedy(path)
-                ) from None
-            with open(path, "rb") as f:
-                head = f.read(8)
-            if head != b"\x89HDF\r\n\x1a\n":
-                raise DataError(name, "file", f"begins with {head!r}", "it is not an HDF5 file") from None
-            raise DataError(
-                name, "file", str(e).replace("\n", " "), "a truncated or damaged file: delete it and pull it again"
-            ) from None
-        check(arrays, about, name)
+            check(arrays, about, name)
+        except MemoryError as e:
+            raise DataError(name, "file", f"too little memory: {e}", "a small machine") from None
         return cls(**arrays, about=about)
 
 
@@ -143,14 +138,18 @@ def write_episodes(path, parts):
     """Write Episodes one after another into one file, atomically; only one part need be in memory at a time.
 
     parts: an iterable of Episodes of the same map; `id` becomes the place in the file unless they are a sample.
-    The attributes are the first part's. Returns the file's sha256. Raises DataError before anything is in place.
+    The attributes are the first part's, but for the ids of unknown outcomes, which are all parts'. Returns the file's
+    sha256. Raises DataError before anything is in place.
     """
-    steps = episodes = 0
+    steps, episodes, unknown = 0, 0, []
     with atomic(path) as part_path:
         with h5py.File(part_path, "w", libver=("v110", "v110")) as f:
             for part in parts:
+                doubtful = part.unknown
                 if "sample_of" not in part.about:
                     part = replace(part, id=np.arange(episodes, episodes + len(part)))
+                unknown += part.id[doubtful].tolist()
+                part = replace(part, about={**part.about, "unknown_outcomes": part.id[doubtful].tolist()})
                 check({k: getattr(part, k) for k in FIELDS}, part.about, shown(path))
                 need_room(path, sum(getattr(part, k).nbytes for k in FIELDS))  # HDF5 does not survive a full disk
                 for name in FIELDS:
@@ -166,10 +165,15 @@ def write_episodes(path, parts):
                             compression_opts=1,
                             shuffle=True,
                         )
-                        f.attrs.update({k: json.dumps(part.about[k], sort_keys=True) for k in sorted(part.about)})
+                        told = {k: v for k, v in part.about.items() if k != "unknown_outcomes"}
+                        f.attrs.update({k: json.dumps(told[k], sort_keys=True) for k in sorted(told)})
                     f[name].resize(len(f[name]) + len(x), axis=0)
                     f[name][len(f[name]) - len(x) :] = x
                 steps, episodes = steps + len(part.reward), episodes + len(part)
+            if unknown:
+                f.attrs["unknown_outcomes"] = json.dumps(unknown)
+            if "origin" in f.attrs:  # of others: no digest that is kept elsewhere covers it
+                hdf5.seal_attributes(f)
         if not episodes:
             raise DataError(
                 shown(path), "start", "no episodes to write", "every episode was filtered out, or none was pulled"

@@ -12,6 +12,7 @@ from omac.files import read_table, write_csv
 from omac.paths import ROOT, shown
 
 NOTES = ("note", "conversion")  # what a file says of its map, and of how it was read
+UNKNOWN = "unknown"  # an outcome that the data do not tell, and a win rate that depends on one
 SHOWN = 600  # states per level that the committed projection keeps
 
 
@@ -29,7 +30,8 @@ def facts(data):
         "return min": float(r.min()),
         "return max": float(r.max()),
         "wins": int(data.win.sum()),
-        "win rate": float(data.win.mean()),
+        "win rate": data.win_rate,
+        **({"unknown outcomes": int(data.unknown.sum())} if data.unknown.any() else {}),
         "length mean": float(data.lengths.mean()),
         "length max": int(data.lengths.max()),
         "time limits": int(data.truncated.sum()),
@@ -51,6 +53,8 @@ def policies(data):
         return_mean=("return", "mean"),
         win_rate=("win", "mean"),
     )
+    doubtful = pd.Series(data.unknown).groupby(data.policy).any()
+    table["win_rate"] = table["win_rate"].mask(doubtful)  # NaN: unknown
     table.insert(0, "name", [data.about["policies"][i] for i in table.index])
     if "policy_returns" in data.about:
         table["return_measured"] = [data.about["policy_returns"][i] for i in table.index]
@@ -73,8 +77,8 @@ def card_text(path):
         f"  agents {data.spec.n}, observation {data.spec.obs}, state {data.spec.state}, actions {data.spec.actions}, horizon {data.spec.horizon}",
         f"  digest {digest.of(data).sha256}",
     ]
-    lines += [f"  {k:38} {v:.4g}" if isinstance(v, float) else f"  {k:38} {v}" for k, v in facts(data).items()]
-    return "\n".join([*lines, "", policies(data).to_string(index=False, float_format="%.3f")])
+    lines += [f"  {k:38} {_short(v)}" for k, v in facts(data).items()]
+    return "\n".join([*lines, "", policies(data).to_string(index=False, float_format="%.3f", na_rep=UNKNOWN)])
 
 
 def read_levels(paths):
@@ -104,7 +108,7 @@ def write_cards(parts, folder=ROOT / "data" / "cards"):
     about = {k: {"digest": digest.of(d).sha256, **{w: d.about.get(w, "") for w in NOTES}} for k, d in parts.items()}
     known = {k: {**facts(d), **about[k]} for k, d in parts.items()}
     known = {k: {name: _short(v) for name, v in x.items()} for k, x in known.items()}
-    tables[""] = pd.DataFrame(known).rename_axis("fact").reset_index()
+    tables[""] = pd.DataFrame(known).fillna("0").rename_axis("fact").reset_index()  # a level without unknown outcomes
     tables["-episodes"] = pd.concat([_episodes(d).assign(level=k) for k, d in parts.items()])
     tables["-policies"] = pd.concat([policies(d).assign(level=k) for k, d in parts.items()])
     points = project({k: d.state[d.rows()[1]] for k, d in parts.items()})
@@ -114,13 +118,14 @@ def write_cards(parts, folder=ROOT / "data" / "cards"):
     tables["-coverage"] = coverage(points).rename_axis("of").reset_index()
     made = []
     for name, table in tables.items():
+        table = table.astype(object).where(table.notna(), UNKNOWN) if table.isna().any(axis=None) else table
         made.append(write_csv(table, folder / f"{stem}{name}.csv", digits=4))
     return sorted(made)
 
 
 def _short(value):
-    """A fact as cards print it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A fact as cards print it; NaN is one that is unknown."""
+    return UNKNOWN if value != value else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _episodes(data):
@@ -132,7 +137,7 @@ def _episodes(data):
             "policy": [data.about["policies"][i] for i in data.policy],
             "return": data.returns,
             "length": data.lengths,
-            "outcome": np.where(data.win, "won", np.where(truncated, "time limit", "lost")),
+            "outcome": np.select([data.unknown, data.win, truncated], [UNKNOWN, "won", "time limit"], "lost"),
         }
     )
 

@@ -4,8 +4,7 @@ import hashlib
 import sys
 from importlib import import_module
 
-import h5py
-
+from omac.data import hdf5
 from omac.data.validation import DataError, copies
 from omac.datasets.loaders import catalogue, download
 from omac.paths import shown
@@ -21,7 +20,7 @@ def recorded_parts(source, map_name, level):
     file, url = entry.file.format(**names), entry.url and entry.url.format(**names)
     digest = entry.sha256.get((map_name, level))
     files, origin = download.obtain(entry, file, digest, url)
-    if url and not digest:
+    if not digest:
         print(f"{file}: nobody published its digest; found and noted sha256 {origin['files']}", file=sys.stderr)
     about = {
         "env": entry.env,
@@ -41,7 +40,7 @@ def recorded_parts(source, map_name, level):
 def whole(parts, path):
     """Yield the parts; then refuse too many copies over all of them, and the same episodes under another level's name."""
     seen, played, again, count = set(), set(), 0, 0
-    for part in parts:
+    for part in _in_memory(parts, path):
         played |= _played(part.start, part.action, part.reward)
         for e in range(len(part)):
             steps, rows = slice(*part.start[e : e + 2]), slice(part.start[e] + e, part.start[e + 1] + e + 1)
@@ -61,6 +60,14 @@ def whole(parts, path):
             )
 
 
+def _in_memory(parts, path):
+    """The parts; a lack of memory on the way is named in one line."""
+    try:
+        yield from parts
+    except MemoryError as e:
+        raise DataError(shown(path), "file", f"too little memory: {e}", "a small machine, or damaged sizes") from None
+
+
 def _played(start, action, reward):
     """A set of one digest an episode, of its actions and rewards."""
     return {
@@ -71,7 +78,8 @@ def _played(start, action, reward):
 
 def _played_in(path):
     try:
-        with h5py.File(path, "r") as f:
-            return _played(*(f[k][()] for k in ("start", "action", "reward")))
-    except (OSError, KeyError):
+        with hdf5.opened(path) as f:
+            found = hdf5.arrays(f, ("start", "action", "reward"), "")
+            return _played(*map(hdf5.read_array, found.values()))
+    except DataError:
         return None  # a damaged file is named when it is used

@@ -7,14 +7,18 @@ from omac.plots.style import BATTLE, LEVEL_COLOURS, panels
 
 
 def histogram(data, title):
-    """How the episodes of a data set, Episodes, ended: returns of lost, timed-out and won battles."""
+    """How the episodes of a data set, Episodes, ended: returns of lost, timed-out and won battles, and of unknown outcomes."""
     figure, axes = panels(4.6, 2.6)
-    lost = ~data.win & data.terminated[data.start[1:] - 1]
-    for mask, label, colour in (
+    known = ~data.win & ~data.unknown
+    lost = known & data.terminated[data.start[1:] - 1]
+    parts = [
         (lost, "lost", "#D55E00"),
-        (~data.win & ~lost, "time limit", "#CC79A7"),
+        (known & ~lost, "time limit", "#CC79A7"),
         (data.win, "won", "#009E73"),
-    ):
+    ]
+    if data.unknown.any():
+        parts.append((data.unknown, "unknown", "#999999"))
+    for mask, label, colour in parts:
         axes[0].hist(
             data.returns[mask], np.arange(0, 21, 0.5), color=colour, label=f"{label} ({mask.mean():.0%})", alpha=0.85
         )

@@ -173,7 +173,7 @@ def score_columns(scores):
 
 
 def data_row(data):
-    """Return the data set's own row of the result table: mean, std, win rate and length of its Episodes."""
+    """Return the data set's own row of the result table: mean, std, win rate (NaN: unknown) and length of its Episodes."""
     returns = data.returns
     return {
         "algorithm": "data",
@@ -182,6 +182,6 @@ def data_row(data):
         "episodes": len(data),
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
-        "win_rate": float(data.win.mean()),
+        "win_rate": data.win_rate,
         "length": float(data.lengths.mean()),
     }

@@ -6,6 +6,7 @@ import h5py
 
 from omac.config.hyper import load_params
 from omac.config.names import check_name
+from omac.data import hdf5
 from omac.data.episodes import Episodes, write_episodes
 from omac.datasets import digest
 from omac.datasets.loaders import catalogue
@@ -103,5 +104,5 @@ def _made_with(path, episodes, **about):
         with h5py.File(path, "r") as f:
             same = all(json.loads(f.attrs.get(k, "null")) == v for k, v in about.items())
             return same and len(f["win"]) == (episodes or len(f["win"]))
-    except (OSError, KeyError, ValueError):
+    except hdf5.ERRORS:
         return False

@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import torch
 
 from omac import algorithms
-from omac.data.validation import FIELDS
+from omac.datasets import digest
 from omac.files import seal, unseal
 from omac.paths import atomic, shown
 from omac.training import source_hash
@@ -33,27 +32,20 @@ TRAINING = (
 
 
 def fingerprint(parts, algorithm, hyper, seeds):
-    """Hex digest of all that a run's result depends on: data, settings, seeds, code. A checkpoint with another one is not continued.
+    """Hash all that a run's result depends on: data, by their digests, settings, seeds, code. Returns hex.
+
+    A checkpoint with another fingerprint is not continued.
 
     parts: the Episodes trained on, then the held-out ones or None.
     """
-    about = [parts[0].about[k] for k in ("env", "map", "horizon")]
-    h = hashlib.sha256(
-        json.dumps(
-            about
-            + [
-                algorithm,
-                asdict(hyper),
-                list(map(int, seeds)),
-                source_hash.module_source(TRAINING),
-                *_modules(algorithm),
-            ]
-        ).encode()
-    )
-    for data in filter(None, parts):
-        for name in FIELDS:
-            h.update(np.ascontiguousarray(getattr(data, name)))
-    return h.hexdigest()
+    about = {
+        "data": [digest.of(data).sha256 for data in parts if data],
+        "algorithm": algorithm,
+        "settings": asdict(hyper),
+        "seeds": list(map(int, seeds)),
+        "code": [source_hash.module_source(TRAINING), *_modules(algorithm)],
+    }
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
 def _modules(algorithm):

@@ -1,28 +1,39 @@
 """Files from the network or from a mirror: resumed when broken off, held against their digest, unpacked with care."""
 
+import errno
 import hashlib
+import http.client
 import os
+import queue
 import re
 import shutil
 import stat
 import tempfile
+import threading
+import time
 import zipfile
 import zlib
+from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import requests
+import urllib3
 
 from omac import paths
 from omac.data.episodes import sha256
+from omac.data.hdf5 import SIGNATURE
 from omac.data.validation import DataError
 from omac.paths import shown
 from omac.progress import bar
 
 REMEDY = "the same command goes on from there; without a network set OMAC_MIRROR to a folder or address that holds"
-ATTEMPTS = 5  # connections that may break before giving up; what arrived stays
+ATTEMPTS = 5  # connections that may break, or be put off, before giving up; what arrived stays
 WAIT = (20, 60)  # seconds to connect, and without a byte
+BUSY = (408, 429, 500, 502, 503, 504)  # answers of a server that may know better in a moment
+PAUSE = 60  # seconds that a server may ask to be left alone; the first pause is one, and each is twice the last
+SLOWEST = 1024  # bytes a second, over the second of WAIT
 BLOCK = 1 << 16
 LARGEST = 64 << 30  # bytes that an archive may unpack to
 
@@ -32,13 +43,24 @@ def mirror():
 
     A relative folder begins at the root of the checkout, so that it means the same in a shell, whatever its folder, in a
     notebook and in a cell of the study. `#` and `?` are letters of a folder's name, in a file: address too.
+
+    Raises ValueError for an address of another kind, which it does not repeat: it may hold a password.
     """
     value = os.environ.get("OMAC_MIRROR", "").strip()
     if not value:
         return None
     if value.startswith("file:"):
         return Path(url2pathname(urlsplit(value.replace("#", "%23").replace("?", "%3F")).path))
-    return value.rstrip("/") if re.match(r"https?://", value) else paths.ROOT / Path(value).expanduser()
+    if re.match(r"https?://", value, re.IGNORECASE):
+        return value.rstrip("/")
+    if re.match(r"[a-z][\w+.-]+:/|[^/\\]+:[^/\\]*@", value, re.IGNORECASE):
+        raise ValueError("OMAC_MIRROR is neither a folder nor an address that begins with http://, https:// or file:")
+    return paths.ROOT / Path(value).expanduser()
+
+
+def public(address):
+    """An address as messages print it: without what may be secret in it, user, password and query."""
+    return re.split(r"[?#]", re.sub(r"(?<=://).*@", "", address))[0]
 
 
 def obtain(entry, file, digest=None, url=None):
@@ -99,17 +121,25 @@ def _short(digests):
 def download(url, path, digest=None):
     """The file at `url` as `path`, which is taken as it is if it is there; a broken download goes on where it stopped.
 
-    Raises ConnectionError when the address cannot be read to its end, DataError for another digest. One line each.
+    Raises ConnectionError when the address cannot be read to its end, DataError for another digest, or for what is no file
+    of that kind, such as a login page. One line each, without what is secret in the address.
     """
+    if path.is_file() and _foreign(path):
+        path.unlink()
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
-        _fetch(url, part)
+        _fetch(url, part, digest is not None)
+        _tag(part).unlink(missing_ok=True)
+        if found := _foreign(part, path.suffix):
+            part.unlink()
+            cause = "a login or error page in place of the file: nothing was kept, try the address in a browser"
+            raise DataError(public(url), "file", found, cause)
         os.replace(part, path)
     if digest and (got := sha256(path)) != digest:
         path.unlink()
         raise DataError(
-            url,
+            public(url),
             "sha256",
             f"{got}, expected {digest}",
             "damaged on its way or changed there: deleted, run the command again",
@@ -117,47 +147,153 @@ def download(url, path, digest=None):
     return path
 
 
-def _fetch(url, part):
+def _foreign(path, suffix=None):
+    """What a file is that is not what its name says, by its first and last bytes; None when it may be."""
+    with open(path, "rb") as f:
+        head = f.read(len(SIGNATURE))
+    if not head:
+        return "it is empty"
+    kinds = {".zip": (zipfile.is_zipfile(path), "no zip archive"), ".h5": (head == SIGNATURE, "no HDF5 file")}
+    right, found = kinds.get(suffix or path.suffix, (True, ""))
+    return None if right else f"{path.stat().st_size} bytes, {found}"
+
+
+def _tag(part):
+    """Where the version of the file that a part belongs to is kept: the server's own mark for it."""
+    return part.with_name(f"{part.name}.tag")
+
+
+class _Busy(Exception):
+    """A server that asks for a pause: what it said, and how many seconds."""
+
+
+def _fetch(url, part, sure):
+    """Read an address into `part`, over several connections if need be. sure: a digest will tell whether parts fit."""
     for attempt in range(ATTEMPTS):
-        before = part.stat().st_size if part.exists() else 0
+        before, pause = _size(part), 0
         try:
-            if _go_on(url, part):
+            if _go_on(url, part, sure):
                 return
             reason = "the connection closed"
-        except requests.HTTPError as e:
-            raise ConnectionError(f"{url}: {e.response.status_code} {e.response.reason}") from None
-        except requests.RequestException as e:
-            reason = type(e).__name__
-        after = part.stat().st_size if part.exists() else 0
-        if after <= before and attempt:
+        except _Busy as e:
+            reason, asked = e.args
+            pause = 2**attempt if asked is None else asked
+        except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as e:
+            reason = type(e).__name__  # its text may repeat the address
+        if pause > PAUSE:
+            raise ConnectionError(f"{public(url)}: {reason}, it asks to wait for {pause} seconds")
+        begun_anew = before and not _size(part)  # what was there is of another version
+        if not reason[0].isdigit() and _size(part) <= before and attempt and not begun_anew:
             break
-    after = part.stat().st_size if part.exists() else 0
-    raise ConnectionError(f"{url}: {reason} after {after} bytes")
+        if attempt < ATTEMPTS - 1:
+            time.sleep(pause)
+    raise ConnectionError(f"{public(url)}: {reason} after {_size(part)} bytes")
 
 
-def _go_on(url, part):
+def _size(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+def _go_on(url, part, sure):
     """One connection that adds to `part`; True when the file is whole."""
-    have = part.stat().st_size if part.exists() else 0
+    version = _tag(part).read_text("latin-1") if _tag(part).is_file() else ""
+    have = _size(part) if version or sure else 0  # else nothing tells whether two halves are of one file
     ask = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-    with requests.get(url, headers=ask, stream=True, timeout=WAIT) as answer:
-        if answer.status_code == 416:  # nothing after `have`: whole, or of another file
-            whole = answer.headers.get("Content-Range", "").endswith(f"*/{have}")
+    if have and version:
+        ask["If-Range"] = version
+    with _answer(url, ask) as answer:
+        code, headers = answer.status_code, answer.headers
+        if code in BUSY:
+            raise _Busy(_status(code), _seconds(headers.get("Retry-After", "")))
+        if code == 416 and have:  # nothing after `have`: whole, or of another file
+            whole = headers.get("Content-Range", "").endswith(f"*/{have}")
             if not whole:
                 part.unlink()
             return whole
-        answer.raise_for_status()
-        if answer.status_code != 206:
+        if code not in (200, 206):
+            raise ConnectionError(f"{public(url)}: {_status(code)}")
+        if code == 200:
             have = 0  # the server sends all of it again
-        elif not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        elif not headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            part.unlink(missing_ok=True)
+            return False
+        if have and version and _version(headers) not in ("", version):  # it has changed, and If-Range was ignored
             part.unlink()
             return False
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        if not have:
+            _tag(part).write_text(_version(headers), "latin-1")
+        length = headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() else None
+        _keep(url, answer, part, have, total)
+        return total is None or _size(part) == total
+
+
+def _keep(url, answer, part, have, total):
+    """Write what a connection brings behind the first `have` bytes of `part`. Raises ConnectionError when it only drips."""
+    free = shutil.disk_usage(part.parent).free
+    full = f"the disk of {shown(part.parent)} is full: {public(url)}"
+    if total and total - have > free + (_size(part) - have):
+        raise OSError(f"{full} has {total} bytes, {free} are free; make room, or link build/downloads to another disk")
+    try:
         with open(part, "ab" if have else "wb") as f, bar(part.stem, total, "B", have) as progress:
-            for block in answer.iter_content(BLOCK):
+            since, got = time.monotonic(), 0
+            while block := answer.raw.read1(BLOCK):  # whatever has arrived, so that a drip is seen
                 f.write(block)
                 progress.update(len(block))
-        return total is None or part.stat().st_size == total
+                got += len(block)
+                if (passed := time.monotonic() - since) > WAIT[1]:
+                    if got < SLOWEST * passed:
+                        raise ConnectionError(
+                            f"{public(url)}: {got} bytes in {passed:.0f} seconds, too slow to wait for"
+                        )
+                    since, got = time.monotonic(), 0
+    except OSError as e:
+        if e.errno == errno.ENOSPC:
+            raise OSError(f"{full}, {_size(part)} bytes of it are there; make room, {REMEDY.split(';')[0]}") from None
+        raise
+
+
+def _answer(url, ask):
+    """The answer to a request, its body still to be read, within WAIT: headers, too, may come byte by byte."""
+    found = queue.SimpleQueue()
+
+    def get():
+        try:
+            found.put(requests.get(url, headers=ask, stream=True, timeout=WAIT))
+        except Exception as e:
+            found.put(e)
+
+    threading.Thread(target=get, daemon=True).start()
+    try:
+        answer = found.get(timeout=sum(WAIT))
+    except queue.Empty:
+        raise requests.Timeout from None
+    if isinstance(answer, requests.RequestException):
+        raise answer
+    if isinstance(answer, Exception):
+        raise requests.RequestException from None
+    return answer
+
+
+def _status(code):
+    """An answer's code with its standard words; the server's own may be anything."""
+    return f"{code} {http.client.responses.get(code, '')}".strip()
+
+
+def _seconds(text):
+    """The seconds that a Retry-After asks for, as a number or a date; None when it says neither."""
+    if text.strip().isdecimal():
+        return int(text)
+    try:
+        return max(0, int(parsedate_to_datetime(text).timestamp() - time.time()))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _version(headers):
+    """What marks a version of a file for If-Range: a strong ETag, else the date of its last change; "" for neither."""
+    tag = headers.get("ETag", "")
+    return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 
 
 def unpack(archive):

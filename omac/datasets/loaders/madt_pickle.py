@@ -1,33 +1,36 @@
 """MADT's and OMIGA's pickles: one file a battle, [agent][t] = [g, o, a, r, d, avail], lists or NumPy arrays."""
 
 import numpy as np
-import torch
 
-from omac.data.validation import DataError
-from omac.datasets.loaders.starcraft import NO_FINAL_VIEW, WIN, close_battle, group_battles, limit_of, sizes_of
+from omac.data.validation import DataError, beyond
+from omac.datasets.loaders import outcomes, pickles
+from omac.datasets.loaders.starcraft import (
+    NO_FINAL_VIEW,
+    close_battle,
+    flags,
+    group_battles,
+    limit_of,
+    numbers,
+    sizes_of,
+    typed,
+)
 from omac.paths import shown
 from omac.progress import bar
 
-KINDS = "Bool Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64"
-SAFE = [  # what numbers in NumPy's pickles need, by its old and its new name; no object arrays, no other code
-    *(
-        (getattr(np._core.multiarray, f), f"numpy.{c}.multiarray.{f}")
-        for f in ("scalar", "_reconstruct")
-        for c in ("core", "_core")
-    ),
-    np.ndarray,
-    np.dtype,
-    *(getattr(np.dtypes, f"{k}DType") for k in KINDS.split()),
-]
+AGENTS, WIDEST = 30, 10_000  # at most, and numbers of one view
+SHARED = 64  # places that may hold the same numbers, as all agents do that share a view
+NUMBERS = {int, float, bool}
+CAUSE = "another layout than [agent][t] = [g, o, a, r, d, avail]"
 
 
 def load(files, about):
     """Yield Episodes from pickles, in the given order. Raises DataError for a file that holds more than numbers or another layout."""
     limit = limit_of(about["map"], shown(files[0]))
-    first = _read(files[0])
+    first = _read(files[0], limit)
     said = (
         f"{NO_FINAL_VIEW} (truncated: not won and as long as the limit; the card counts them). The state is all agents' g, one after another. An agent whose record "
-        "stops at its death has zeros but for its id, the no-op and no other action from there. Won: terminated with a return of 20 or more."
+        "stops at its death has zeros but for its id, the no-op and no other action from there. "
+        + outcomes.told(about["map"], False, 0)
     )
     widths = [*first["obs"].shape[1:], first["state"].shape[1], first["avail"].shape[2]]
     about = {
@@ -42,7 +45,7 @@ def load(files, about):
 def _battles(files, about):
     with bar(f"{about['map']} {about['level']}", len(files), "episode") as progress:
         for path in files:
-            x = _read(path)
+            x = _read(path, about["horizon"])
             found = [*x["obs"].shape[1:], x["state"].shape[1], x["avail"].shape[2]]
             if found != about["sizes"]:
                 raise DataError(
@@ -52,34 +55,41 @@ def _battles(files, about):
                     "another map or observation",
                 )
             steps = len(x["reward"])
-            if steps > about["horizon"]:
+            paid = outcomes.pay(about["map"], x["reward"].astype(np.float64), np.array([0, steps]))
+            if paid.early[0] and outcomes.bonus(about["map"])[0] >= outcomes.PHYSICAL:
                 raise DataError(
-                    shown(path), "r", f"{steps} steps, the limit is {about['horizon']}", "another map or two battles"
+                    shown(path), "r", "the bonus of a win is paid before the last step", "ends that are out of step"
                 )
-            win = x["reward"].sum(dtype=np.float64) >= WIN
+            win, unknown = bool(paid.won[0]), bool(paid.odd[0]) and steps < about["horizon"]
             truncated = not win and steps == about["horizon"]
             progress.update()
-            yield close_battle(**x, truncated=truncated, win=win)
+            yield typed(shown(path), close_battle(**x, truncated=truncated, win=win, unknown=unknown))
 
 
-def _read(path):
-    """One battle as arrays {obs, state, avail, action, reward} of t steps each. Raises DataError."""
+def _read(path, limit):
+    """One battle as arrays {obs, state, avail, action, reward} of t steps each, `limit` at most. Raises DataError."""
     name, agents = shown(path), _unpickled(path)
     try:
+        _check(agents, SHARED * path.stat().st_size)
         columns = [[np.asarray(c) for c in zip(*(step[:6] for step in agent), strict=True)] for agent in agents]
+        for column in columns:
+            for key, x in zip(("g", "o", "a", "r", "d", "avail"), column, strict=True):
+                numbers(name, key, x)
+            if found := beyond("r", column[3], np.finfo(np.float32).max):
+                raise DataError(name, *found)
         steps = max(len(c[0]) for c in columns)
+        if steps > limit:
+            raise DataError(name, "r", f"{steps} steps, the limit is {limit}", "another map or two battles")
         columns = [_padded(name, i, c, steps, len(columns)) for i, c in enumerate(columns)]
-        n, kinds = len(columns), (np.float32, np.float32, np.int64, np.float64, bool, bool)
-        g, o, a, r, d, avail = (
-            np.stack(x).astype(kind).reshape(n, steps, -1)
-            for x, kind in zip(zip(*columns, strict=True), kinds, strict=True)
-        )
-        a, r, d = (x.reshape(n, steps) for x in (a, r, d))
+        g, o, a, r, d, avail = (np.stack(x).reshape(len(columns), steps, -1) for x in zip(*columns, strict=True))
+        a, r, d = (x.reshape(len(columns), steps) for x in (a, r, d))
     except DataError:
         raise
     except (TypeError, ValueError, IndexError) as e:
-        cause = "another layout than [agent][t] = [g, o, a, r, d, avail]"
-        raise DataError(name, "file", str(e).split("\n")[0], cause) from None
+        raise DataError(name, "file", str(e), CAUSE) from None
+    except MemoryError as e:
+        raise DataError(name, "file", f"too little memory: {e}", "a small machine, or another layout") from None
+    d, avail = flags(name, "d", d), flags(name, "avail", avail)
     team, over = np.nanmax(r, 0), d.all(0)
     if (np.nanmin(r, 0) != team).any():
         raise DataError(
@@ -120,13 +130,40 @@ def _padded(name, agent, column, steps, n):
     return [np.concatenate([x, more]) for x, more in zip(column, rest, strict=True)]
 
 
+def _check(agents, room):
+    """Raise ValueError or TypeError unless `agents` are lists of steps of six columns of numbers, at most `room` in all."""
+    if len(agents) > AGENTS:
+        raise ValueError(f"{len(agents)} agents")
+    for agent in agents:
+        if type(agent) not in (list, tuple) or not agent:
+            raise TypeError(f"an agent is {type(agent).__name__}, a list of steps is expected")
+        for step in agent:
+            if type(step) not in (list, tuple) or len(step) < 6:
+                raise TypeError(f"a step is {type(step).__name__}, [g, o, a, r, d, avail] is expected")
+            for x in step[:6]:
+                room -= _numbers(x)
+                if room < 0 or _numbers(x) > WIDEST:
+                    raise ValueError("more numbers than the file, or a view, can hold")
+                if type(x) in (list, tuple) and not set(map(type, x)) <= NUMBERS:
+                    raise TypeError("a column holds other things than numbers")
+
+
+def _numbers(x):
+    """How many numbers a column of one step has. Raises TypeError for what is no column."""
+    if type(x) in NUMBERS:
+        return 1
+    if type(x) not in (list, tuple) and not (type(x) is np.ndarray and x.ndim < 2):
+        raise TypeError(f"a column is {type(x).__name__}, a list of numbers is expected")
+    return max(1, x.size if type(x) is np.ndarray else len(x))
+
+
 def _unpickled(path):
     """What a file holds, if it is nothing but lists and numbers. Raises DataError; no code in it ever runs."""
     try:
-        with torch.serialization.safe_globals(SAFE):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # whatever bytes it is given
-        lines = str(e).split("\n")
-        line = next((s for s in lines if "GLOBAL" in s), lines[0])
-        cause = "damaged, or a pickle of more than numbers: such code is never run here"
-        raise DataError(shown(path), "file", f"{type(e).__name__}: {line.strip()[:160]}", cause) from None
+        return pickles.load(path)
+    except pickles.Refused as e:
+        raise DataError(
+            shown(path), "file", str(e), "damaged, or a pickle of more than numbers: get it again"
+        ) from None
+    except MemoryError as e:
+        raise DataError(shown(path), "file", f"too little memory: {e}", "a small machine, or a damaged file") from None

@@ -1,91 +1,113 @@
 """PyMARL's padded HDF5 (ICQ, CFCQL, ODIS, OffPyMARL): [episodes, limit + 1, ...], `filled` marks what was played."""
 
 import contextlib
+from typing import NamedTuple
 
-import h5py
 import numpy as np
 
-from omac.data.validation import DataError
-from omac.datasets.loaders.starcraft import GROUP, WIN, RecordedBattle, group_battles, limit_of, sizes_of
+from omac.data import hdf5
+from omac.data.validation import DataError, beyond, returns_to_go
+from omac.datasets.loaders import outcomes
+from omac.datasets.loaders.starcraft import (
+    GROUP,
+    RecordedBattle,
+    flags,
+    group_battles,
+    limit_of,
+    numbers,
+    sizes_of,
+    typed,
+)
 from omac.paths import shown
 
 AXES = {"obs": 4, "state": 3, "avail_actions": 4, "actions": 3, "reward": 2, "terminated": 2, "filled": 2}
 KEYS = tuple(AXES)  # all but the first three may have a last axis of 1
-BROKEN = 0.01  # share of battles that may have broken off; more, and the flags mean something else
-MEDIVACS = ("MMM",)  # maps on which a battle is lost with a medivac alive
+DAMAGED = "truncated, damaged or no HDF5 file: get it again"
+
+
+class Look(NamedTuple):
+    """What is known of N battles before they are read: steps int [N], reward f64 [sum of steps], all else bool [N].
+
+    flagged: its last step ends it. alive: somebody lives in the last view. attack: somebody has an enemy in range there.
+    readable, fallen: see outcomes.fallen.
+    """
+
+    steps: np.ndarray
+    flagged: np.ndarray
+    alive: np.ndarray
+    attack: np.ndarray
+    readable: np.ndarray
+    fallen: np.ndarray
+    reward: np.ndarray
+
+
+class Ends(NamedTuple):
+    """How N battles ended, bool [N] each; broken: undecided before the limit, as after a restart of the simulator."""
+
+    truncated: np.ndarray
+    win: np.ndarray
+    unknown: np.ndarray
+    broken: np.ndarray
 
 
 def load(files, about):
     """Yield Episodes from h5 files, one after another in the given order. Raises DataError for what is not PyMARL's layout."""
     with contextlib.ExitStack() as stack:
-        opened = [(shown(p), stack.enter_context(_open(p))) for p in files]
-        first = opened[0][1]
-        for name, f in opened:
-            if any(f[k].shape[1:] != first[k].shape[1:] for k in KEYS):
-                raise DataError(
-                    name, "obs", f"{f['obs'].shape[1:]} in {len(opened)} files of several shapes", "parts of two maps"
-                )
-        limit = limit_of(about["map"], opened[0][0], first["filled"].shape[1] - 1)
-        blocks = [(name, f, lo) for name, f in opened for lo in range(0, len(f["filled"]), GROUP)]
+        opened = [(shown(p), _open(p, stack)) for p in files]
+        name, first = opened[0]
+        sizes = _sizes(first)
+        for other, x in opened:  # how far a file is padded says nothing of its map
+            if _sizes(x) != sizes:
+                found = f"[n, O, S, A] is {_sizes(x)}, in {name} it is {sizes}"
+                raise DataError(other, "obs", found, "parts of two maps")
+        limit = limit_of(about["map"], name, max(x["filled"].shape[1] for _, x in opened) - 1)
+        blocks = [(file, x, lo) for file, x in opened for lo in range(0, len(x["filled"]), GROUP)]
         if not blocks:
-            raise DataError(opened[0][0], "filled", "no episodes", "an empty upload")
-        ends = [_ends(name, f, lo, limit, about["map"]) for name, f, lo in blocks]
-        broken, battles = sum(int(e[3].sum()) for e in ends), sum(len(e[0]) for e in ends)
-        if broken > max(1, BROKEN * battles):
-            raise DataError(
-                opened[0][0],
-                "terminated",
-                f"{broken} of {battles} battles end undecided before the limit of {limit} steps",
-                "another step limit, or flags that are not ends",
-            )
-        found = [*first["obs"].shape[2:], first["state"].shape[2], first["avail_actions"].shape[3]]
-        said = "The view after the last step is in the file and kept. An end that the time limit set is truncated, not terminated"
-        if broken:
-            said += f", and so is the end of {broken} battle{'s' * (broken > 1)} that came undecided before it, as after a restart of the simulator"
+            raise DataError(name, "filled", "no episodes", "an empty upload")
+        holes = {file: {k: hdf5.unwritten(v) for k, v in x.items()} for file, x in opened}
+        looks = [_look(file, x, lo, limit, about["map"], holes[file]) for file, x, lo in blocks]
+        look = Look(*map(np.concatenate, zip(*looks, strict=True)))
+        ends = _ends(name, look, limit, about["map"])
         about = {
             **about,
             "horizon": int(limit),
-            "sizes": sizes_of(about["env"], about["map"], found),
-            "conversion": f"{said}. Won: terminated with a return of 20 or more.",
+            "sizes": sizes_of(about["env"], about["map"], sizes),
+            "conversion": _said(about["map"], look, ends),
         }
+        parts = np.split(np.arange(len(look.steps)), np.cumsum([len(x.steps) for x in looks])[:-1])
         yield from group_battles(
-            (b for (_, f, lo), e in zip(blocks, ends, strict=True) for b in _battles(f, lo, e)), about
+            (b for (file, x, lo), at in zip(blocks, parts, strict=True) for b in _battles(file, x, lo, look, ends, at)),
+            about,
         )
 
 
-def _open(path):
-    """The open file. Raises DataError when it is damaged or another layout."""
-    try:
-        f = h5py.File(path, "r")
-        shapes = {k: f[k].shape if isinstance(f.get(k), h5py.Dataset) else None for k in KEYS}
-        there = sorted(f)
-    except (OSError, RuntimeError, KeyError, ValueError) as e:
-        raise DataError(shown(path), "file", _line(e), "truncated, damaged or no HDF5 file: get it again") from None
-    missing = [k for k in KEYS if shapes[k] is None]
-    if missing:
-        raise DataError(shown(path), missing[0], f"not in the file, which has {there}", "another layout than PyMARL's")
+def _open(path, stack):
+    """The arrays of a file, not yet read, {key: h5py.Dataset}. Raises DataError when it is damaged or another layout."""
+    f = stack.enter_context(hdf5.opened(path, DAMAGED))
+    found = hdf5.arrays(f, KEYS, "another layout than PyMARL's", whole=False)
+    shapes = {k: x.shape for k, x in found.items()}
     wide = [len(s) == AXES[k] or (k in KEYS[3:] and s[AXES[k] :] == (1,)) for k, s in shapes.items()]
-    if not all(wide) or len({s[:2] for s in shapes.values()}) > 1:
+    if not all(wide) or len({s[:2] for s in shapes.values()}) > 1 or shapes["filled"][1] < 2:
         raise DataError(shown(path), "obs", f"shapes {shapes}", "another layout than PyMARL's [episodes, steps, ...]")
-    return f
+    agents = {k: shapes[k][2] for k in ("obs", "avail_actions", "actions")}
+    if len(set(agents.values())) > 1:
+        raise DataError(shown(path), "obs", f"{agents} agents", "arrays of different maps")
+    return found
 
 
-def _line(error):
-    return str(error).replace("\n", " ")
+def _sizes(x):
+    return [*x["obs"].shape[2:], x["state"].shape[2], x["avail_actions"].shape[3]]
 
 
-def _read(f, key, lo):
-    """Episodes lo to lo + GROUP of a dataset, without PyMARL's last axis of 1. Raises DataError for damaged bytes."""
-    try:
-        x = f[key][lo : lo + GROUP]
-    except (OSError, RuntimeError, ValueError) as e:
-        raise DataError(shown(f.filename), key, _line(e), "truncated or damaged file: get it again") from None
-    return x.reshape(x.shape[: AXES[key]])
+def _read(x, key, lo):
+    """Episodes lo to lo + GROUP of an array, without PyMARL's last axis of 1. Raises DataError for damaged bytes."""
+    block = hdf5.read_array(x[key], slice(lo, lo + GROUP), DAMAGED)
+    return block.reshape(block.shape[: AXES[key]])
 
 
-def _ends(name, f, lo, limit, map_name):
-    """Of up to GROUP episodes: steps int [N]; truncated, win, broken off bool [N]. Raises DataError where the flags say nothing."""
-    filled, flag = _read(f, "filled", lo) > 0, _read(f, "terminated", lo) > 0
+def _look(name, x, lo, limit, map_name, holes):
+    """The Look at up to GROUP episodes. Raises DataError where their flags say nothing."""
+    filled, flag = (flags(name, k, _read(x, k, lo)) for k in ("filled", "terminated"))
     steps, e = filled.sum(1) - 1, np.arange(len(filled))
 
     def refuse(bad, field, found, cause):
@@ -95,7 +117,9 @@ def _ends(name, f, lo, limit, map_name):
     refuse(~filled[:, 0] | (filled[:, 1:] > filled[:, :-1]).any(1), "filled", "has a gap", "a cut or mixed-up file")
     refuse(steps < 1, "filled", "has no step", "the view after the last step was dropped, or an empty slot saved")
     refuse(steps > limit, "filled", f"is longer than {limit} steps", "another map or step limit")
-    ended = flag[e, steps - 1]
+    for key in KEYS:  # of the padding nothing need be written
+        refuse((holes[key][lo : lo + GROUP] & filled).any(1), key, "is not written to its end", "an upload broken off")
+    flagged = flag[e, steps - 1]
     flag[e, steps - 1] = False
     refuse(
         (flag & filled).any(1),
@@ -104,23 +128,81 @@ def _ends(name, f, lo, limit, map_name):
         "ends are out of step with filled",
     )
     refuse(
-        ~ended & (steps < limit),
+        ~flagged & (steps < limit),
         "terminated",
         f"stops unflagged before its limit of {limit} steps",
         "the terminal transition was dropped",
     )
-    alive = (_read(f, "avail_actions", lo)[e, steps][..., 1:] > 0).any((1, 2))  # the dead have the no-op alone
-    played = np.where(np.arange(filled.shape[1]) < steps[:, None], _read(f, "reward", lo), 0)
-    won = ended & alive & (played.sum(1, dtype=np.float64) >= WIN)
-    undecided = alive & ~won
-    if map_name.startswith(MEDIVACS):
-        undecided &= steps == limit
-    return steps, undecided, won, undecided & (steps < limit)
+    avail, state, reward = (_read(x, k, lo) for k in ("avail_actions", "state", "reward"))
+    for key, values in (("state", state), ("reward", reward)):
+        numbers(name, key, values)
+    reward = reward[np.arange(filled.shape[1]) < steps[:, None]]
+    if found := beyond("reward", reward, np.finfo(np.float32).max):
+        raise DataError(name, *found)
+    last = flags(name, "avail_actions", avail[e, steps])
+    n, _, _, A = _sizes(x)
+    return Look(
+        steps,
+        flagged,
+        last[..., 1:].any((1, 2)),  # the dead have the no-op alone
+        last[..., outcomes.NO_ATTACKS :].any((1, 2)),
+        *outcomes.fallen(map_name, state, filled, n, A),
+        reward.astype(np.float64),
+    )
 
 
-def _battles(f, lo, ends):
-    keys = ("obs", "state", "avail_actions", "actions", "reward")
-    obs, state, avail, action, reward = (_read(f, k, lo) for k in keys)
-    for e, (t, truncated, win) in enumerate(zip(*ends[:3], strict=True)):
-        v = t + 1
-        yield RecordedBattle(obs[e, :v], state[e, :v], avail[e, :v] > 0, action[e, :t], reward[e, :t], truncated, win)
+def _ends(name, look, limit, map_name):
+    """How all battles ended. Raises DataError where rewards, states and flags contradict one another."""
+    start, count = np.concatenate([[0], np.cumsum(look.steps)]), len(look.steps)
+    if found := returns_to_go(look.reward, start):
+        raise DataError(name, *found)
+    returns, paid = np.add.reduceat(look.reward, start[:-1]), outcomes.pay(map_name, look.reward, start)
+    outcomes.check_scale(name, returns, paid)
+    decided = look.flagged & look.alive
+    if paid is None:
+        paid_for, doubtful = np.zeros(count, bool), decided & ~look.readable & ~look.attack
+    else:
+        paid_for, doubtful = paid.won, decided & ~look.readable & ~look.attack & paid.odd & (look.steps < limit)
+        torn = decided & look.readable & (look.fallen != paid.won)
+        if torn.sum() > max(1, outcomes.RARE * count):
+            raise DataError(
+                name,
+                "reward",
+                f"{torn.sum()} of {count} battles are won by their last state alone, or by their last reward alone; "
+                f"returns reach {returns.max():.3g}, a win's is 20",
+                "another reward scale, or rewards that are out of step with the states",
+            )
+        doubtful |= torn
+    shows = np.where(look.readable, look.fallen, paid_for)
+    win, undecided = decided & shows & ~doubtful, look.alive & ~(decided & shows) & ~doubtful
+    if map_name in outcomes.MEDIVACS:  # a battle is lost with a medivac alive
+        undecided &= look.steps == limit
+    broken = undecided & (look.steps < limit)
+    if broken.sum() > max(1, outcomes.RARE * count):
+        found = f"{broken.sum()} of {count} battles end undecided before the limit of {limit} steps"
+        cause = "another step limit, or flags that are not ends"
+        if returns.max() < outcomes.LEAST:
+            found, cause = (
+                f"{found}, and no return is beyond {returns.max():.3g}",
+                "another reward scale: a win must return 20",
+            )
+        raise DataError(name, "terminated" if returns.max() >= outcomes.LEAST else "reward", found, cause)
+    truncated = undecided | (doubtful & (look.steps == limit) & ~look.fallen)
+    return Ends(truncated, win, doubtful, broken)
+
+
+def _said(map_name, look, ends):
+    """What was read from where, in words."""
+    said = "The view after the last step is in the file and kept. An end that the time limit set is truncated, not terminated"
+    if broken := int(ends.broken.sum()):
+        said += f", and so is the end of {broken} battle{'s' * (broken > 1)} that came undecided before it, as after a restart of the simulator"
+    return f"{said}. {outcomes.told(map_name, bool(look.readable.all()), int(ends.unknown.sum()))}"
+
+
+def _battles(name, x, lo, look, ends, at):
+    """Yield the battles at places `at` of all, which begin at `lo` in this file."""
+    blocks = [_read(x, k, lo) for k in ("obs", "state", "avail_actions", "actions", "reward")]
+    for e, i in enumerate(at):
+        t = look.steps[i]
+        rows = [block[e, : t + 1] for block in blocks[:3]] + [block[e, :t] for block in blocks[3:]]
+        yield typed(f"{name}: episode {lo + e}", RecordedBattle(*rows, *(bool(k[i]) for k in ends[:3])))

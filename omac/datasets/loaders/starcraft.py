@@ -6,12 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from omac.data.episodes import Episodes
-from omac.data.validation import DataError
+from omac.data.validation import LARGEST_SMAC, DataError, beyond
 
 GROUP = 256  # battles that are in memory at a time
-WIN = 20 * (
-    1 - 1e-3
-)  # a shaped return reaches SMAC's 20 by a win alone: the last fifth or more of it is the win's bonus
 LIMITS = {  # SMAC's step limits
     "3m": 60,
     "8m": 120,
@@ -64,7 +61,10 @@ NO_FINAL_VIEW = (
 
 
 class RecordedBattle(NamedTuple):
-    """One battle of t steps: obs [t+1,n,O], state [t+1,S], avail [t+1,n,A], action [t,n], reward [t]; how it ended."""
+    """One battle of t steps: obs [t+1,n,O], state [t+1,S], avail [t+1,n,A], action [t,n], reward [t]; how it ended.
+
+    unknown: whether it was won cannot be told.
+    """
 
     obs: np.ndarray
     state: np.ndarray
@@ -73,6 +73,47 @@ class RecordedBattle(NamedTuple):
     reward: np.ndarray
     truncated: bool
     win: bool
+    unknown: bool = False
+
+
+DTYPES = {"obs": np.float32, "state": np.float32, "avail": bool, "action": np.int16, "reward": np.float32}
+
+
+def typed(name, battle):
+    """The RecordedBattle with the types of Episodes. Raises DataError for a value that a type cannot hold, or that cannot be one."""
+    x = {k: getattr(battle, k) for k in DTYPES}
+    for key in ("obs", "state", "reward"):
+        numbers(name, key, x[key])
+        if found := beyond(key, x[key], np.finfo(np.float32).max if key == "reward" else LARGEST_SMAC):
+            raise DataError(name, *found)
+    flags(name, "avail", x["avail"])
+    whole(name, "action", x["action"], x["avail"].shape[-1])
+    return battle._replace(**{k: v.astype(DTYPES[k]) for k, v in x.items()})
+
+
+def numbers(name, key, x):
+    """Raise DataError unless `x` is an array of real numbers."""
+    if x.dtype.kind not in "biuf":
+        raise DataError(name, key, f"{x.dtype}", "real numbers are expected: another layout")
+
+
+def flags(name, key, x):
+    """`x` as bool. Raises DataError for anything but 0 and 1."""
+    numbers(name, key, x)
+    good = (x == 0) | (x == 1)
+    if not good.all():
+        found = f"{x[~good][0]!r} at {np.argwhere(~good)[0].tolist()}, 0 or 1 is expected"
+        raise DataError(name, key, found, "no flags, or damaged ones")
+    return x != 0
+
+
+def whole(name, key, x, count):
+    """Raise DataError unless all of `x` are whole numbers from 0 on, below `count`."""
+    numbers(name, key, x)
+    good = (x >= 0) & (x < count) & (x == np.floor(x)) if x.dtype.kind == "f" else (x >= 0) & (x < count)
+    if not good.all():
+        found = f"{x[~good][0]!r} at {np.argwhere(~good)[0].tolist()}, there are {count}, counted from 0"
+        raise DataError(name, key, found, "actions of another map, counted from 1, or no actions")
 
 
 def limit_of(map_name, file, padded=None):
@@ -88,37 +129,28 @@ def sizes_of(env, map_name, found):
     return [int(f if k is None else k) for k, f in zip(known, found, strict=True)]
 
 
-def close_battle(obs, state, avail, action, reward, truncated, win):
-    """A Battle from t views and t steps that lack the view after the last step, as NO_FINAL_VIEW says."""
+def close_battle(obs, state, avail, action, reward, truncated, win, unknown=False):
+    """A RecordedBattle from t views and t steps that lack the view after the last step, as NO_FINAL_VIEW says."""
     if truncated:
-        return RecordedBattle(obs, state, avail, action[:-1], reward[:-1], True, False)
+        return RecordedBattle(obs, state, avail, action[:-1], reward[:-1], True, False, unknown)
 
     def longer(x):
         return np.concatenate([x, np.zeros((1, *x.shape[1:]), x.dtype)])
 
     avail = longer(avail)
     avail[-1, :, 0] = True
-    return RecordedBattle(longer(obs), longer(state), avail, action, reward, False, bool(win))
+    return RecordedBattle(longer(obs), longer(state), avail, action, reward, False, bool(win), bool(unknown))
 
 
 def group_battles(battles, about):
-    """Yield Episodes of at most GROUP battles each, from an iterable of Battle."""
+    """Yield Episodes of at most GROUP battles each, from an iterable of RecordedBattle of the types in DTYPES."""
     battles = iter(battles)
     while part := list(islice(battles, GROUP)):
         last = np.cumsum([len(b.reward) for b in part]) - 1
-        truncated, win = (np.array([getattr(b, k) for b in part]) for k in ("truncated", "win"))
+        truncated, win, unknown = (np.array([getattr(b, k) for b in part]) for k in ("truncated", "win", "unknown"))
         ends = np.zeros((2, last[-1] + 1), bool)
         ends[truncated.astype(int), last] = True
-        rows = {
-            k: np.concatenate([getattr(b, k) for b in part]).astype(kind)
-            for k, kind in (
-                ("obs", np.float32),
-                ("state", np.float32),
-                ("avail", bool),
-                ("action", np.int16),
-                ("reward", np.float32),
-            )
-        }
+        rows = {k: np.concatenate([getattr(b, k) for b in part]) for k in DTYPES}
         yield Episodes(
             **rows,
             terminated=ends[0],
@@ -127,5 +159,5 @@ def group_battles(battles, about):
             win=win,
             id=np.arange(len(part)),
             policy=np.zeros(len(part), np.int32),
-            about=about,
+            about={**about, "unknown_outcomes": np.flatnonzero(unknown).tolist()} if unknown.any() else about,
         )

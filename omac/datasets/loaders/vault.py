@@ -1,12 +1,27 @@
 """OG-MARL's Vault: <name>.vlt/<uid>/ is an OCDBT store of zarr arrays [1, time, ...], battles back to back."""
 
 import json
+import math
 
 import numpy as np
+import psutil
 
-from omac.data.validation import DataError
-from omac.datasets.loaders.starcraft import NO_FINAL_VIEW, WIN, close_battle, group_battles, limit_of, sizes_of
+from omac.data.hdf5 import SMALL
+from omac.data.validation import DataError, beyond, returns_to_go
+from omac.datasets.loaders import outcomes
+from omac.datasets.loaders.starcraft import (
+    NO_FINAL_VIEW,
+    close_battle,
+    flags,
+    group_battles,
+    limit_of,
+    numbers,
+    sizes_of,
+    typed,
+)
 from omac.paths import shown
+
+KEYS = ("observations", "infos.state", "infos.legals", "actions", "rewards", "terminals")
 
 
 def load(folder, about):
@@ -18,24 +33,32 @@ def load(folder, about):
     name = shown(uid)
     store = _Store(uid)
     reward = store["rewards"]
+    numbers(name, "rewards", reward)
+    if found := beyond("rewards", reward, np.finfo(np.float32).max):
+        raise DataError(name, *found)
     if (reward != reward[:, :1]).any():
         t = int(np.argmax((reward != reward[:, :1]).any(1)))
         raise DataError(
             name, "rewards", f"agents are paid {reward[t].tolist()} at step {t}", "no team reward: not SMAC"
         )
     reward = reward[:, 0]
-    end = store["terminals"].astype(bool).all(-1)  # a flag of one agent alone is its death
-    cut = store["truncations"].astype(bool).all(-1) if store.has("truncations") else np.zeros_like(end)
+    end = flags(name, "terminals", store["terminals"]).all(-1)  # a flag of one agent alone is its death
+    cut = flags(name, "truncations", store["truncations"]).all(-1) if store.has("truncations") else np.zeros_like(end)
     stop = np.flatnonzero(end | cut) + 1
     if not len(stop):
         raise DataError(
             name, "terminals", f"no end in {len(end)} steps", "deaths alone were recorded, or another layout"
         )
     start, limit = np.concatenate([[0], stop[:-1]]), limit_of(about["map"], name)
-    steps, total = stop - start, np.add.reduceat(reward[: stop[-1]].astype(np.float64), start)
+    steps = stop - start
     if steps.max() > limit:
         raise DataError(name, "terminals", f"a battle of {steps.max()} steps, the limit is {limit}", "an end was lost")
-    win = end[stop - 1] & (total >= WIN)
+    offsets, paid_for = np.append(start, stop[-1]), reward[: stop[-1]].astype(np.float64)
+    if found := returns_to_go(paid_for, offsets):
+        raise DataError(name, *found)
+    paid = outcomes.pay(about["map"], paid_for, offsets)
+    outcomes.check_scale(name, np.add.reduceat(paid_for, start), paid)
+    win, unknown = end[stop - 1] & paid.won, end[stop - 1] & paid.odd & (steps < limit)
     truncated = ~win & (~end[stop - 1] | (steps == limit))
     if (truncated & (steps == 1)).any():
         raise DataError(name, "truncations", "a battle was cut off after one step", "flags that are not ends")
@@ -44,19 +67,22 @@ def load(folder, about):
     ]
     if stop[-1] < len(end):
         said.append(f"{len(end) - stop[-1]} steps of an unfinished last battle are left out")
-    keys = ("observations", "infos.state", "infos.legals", "actions")
-    widths = [*store.shape(keys[0])[-2:], int(np.prod(store.shape(keys[1])[2:])), store.shape(keys[2])[-1]]
+    obs, state, legal, _ = map(store.shape, KEYS[:4])
+    widths = [*obs[-2:], int(np.prod(state[2:])), legal[-1]]
     about = {
         **about,
         "horizon": limit,
         "sizes": sizes_of(about["env"], about["map"], widths),
-        "conversion": ". ".join([*said, "Won: terminated with a return of 20 or more."]),
+        "conversion": ". ".join([*said, outcomes.told(about["map"], False, int(unknown.sum()))]),
     }
 
     def battles():
-        for a, b, short, won in zip(start, stop, truncated, win, strict=True):
-            obs, state, legal, action = (store.get(k, int(a), int(b)) for k in keys)
-            yield close_battle(obs, state.reshape(b - a, -1), legal > 0, action, reward[a:b], short, won)
+        for e, (a, b) in enumerate(zip(start, stop, strict=True)):
+            obs, state, legal, action = (store.get(k, int(a), int(b)) for k in KEYS[:4])
+            battle = close_battle(
+                obs, state.reshape(b - a, -1), legal, action, reward[a:b], truncated[e], win[e], unknown[e]
+            )
+            yield typed(f"{name}: battle {e}", battle)
 
     yield from group_battles(battles(), about)
 
@@ -70,12 +96,13 @@ def _uid(folder, level):
             shown(folder), "metadata.json", f"uids {names}, one called {level} is needed", "another archive"
         )
     try:
-        version = json.loads((right[0] / "metadata.json").read_text())["version"]
-    except (ValueError, KeyError, TypeError) as e:
+        with open(right[0] / "metadata.json", encoding="utf-8") as f:
+            version = math.floor(json.loads(f.read(SMALL))["version"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as e:
         raise DataError(
             shown(right[0]), "metadata.json", repr(e), "not a Vault's metadata: get the archive again"
         ) from None
-    if version // 1 > 1:
+    if version > 1:
         raise DataError(
             shown(right[0]), "metadata.json", f"Vault version {version}", "newer than the 1 that is known here"
         )
@@ -86,6 +113,7 @@ class _Store:
     """The arrays of one uid up to `vault_index`, without their leading axis of 1; datasets are named with a dot at the end."""
 
     AHEAD = 20_000  # steps read at a time
+    RATIO, CHUNK = 5_000, 1 << 30  # what a byte on the disk may stand for; bytes of a chunk
 
     def __init__(self, folder):
         try:
@@ -93,32 +121,72 @@ class _Store:
         except ImportError:
             raise RuntimeError("reading a Vault needs tensorstore: pip install -e '.[vault]'") from None
         self.ts, self.folder, self.open, self.held = tensorstore, folder, {}, {}
+        self.size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         index = self._opened("vault_index", "vault_index")
+        if index.rank > 1 or index.size != 1 or index.dtype.numpy_dtype.kind not in "iu":
+            raise DataError(shown(folder), "vault_index", f"{index.dtype.name} {index.shape}", "not a Vault's index")
         self.steps = int(self._read("vault_index", index).ravel()[0])
+        self._check_index()
+
+    def _check_index(self):
+        """Raise DataError unless the arrays hold `vault_index` steps and nothing after them."""
+        there = min(self.shape(key)[1] for key in KEYS)
+        if not 0 < self.steps <= there:
+            found = f"{self.steps} steps, the arrays have {there}"
+            raise DataError(shown(self.folder), "vault_index", found, "a damaged or empty Vault: get the archive again")
+        legal = self._opened("infos.legals", "infos.legals.")
+        after = legal[0, self.steps : min(self.steps + 1, legal.shape[1])]
+        if np.any(self._read("infos.legals", after)):
+            found = f"{self.steps} steps, and another one is written after them"
+            raise DataError(
+                shown(self.folder), "vault_index", found, "a Vault that was not closed: battles would be lost"
+            )
 
     def _opened(self, key, path):
         if key not in self.open:
-            store = {"driver": "ocdbt", "base": f"file://{self.folder.resolve()}/", "path": path}
+            file = {"driver": "file", "path": f"{self.folder.resolve()}/"}
+            store = {"driver": "ocdbt", "base": file, "path": path}
             try:
                 self.open[key] = self.ts.open({"driver": "zarr", "kvstore": store}, open=True, read=True).result()
             except ValueError as e:
                 raise self._bad(key, e, "another layout than OG-MARL's, or a cut archive") from None
+            self._check(key, self.open[key])
         return self.open[key]
 
+    def _check(self, key, x):
+        """Raise DataError for an array of other things than numbers, of other axes than [1, time, ...], or in huge chunks."""
+        kind = x.dtype.numpy_dtype
+        if kind.kind not in "biuf" or (key != "vault_index" and (x.rank < 3 or x.shape[0] != 1)):
+            raise DataError(
+                shown(self.folder), key, f"{kind} {x.shape}", "another layout than OG-MARL's [1, time, agents, ...]"
+            )
+        chunk = math.prod(x.chunk_layout.read_chunk.shape) * kind.itemsize
+        if chunk > self.CHUNK:
+            raise DataError(shown(self.folder), key, f"chunks of {chunk} bytes", "damaged sizes: get the archive again")
+
     def _read(self, key, what):
+        size, free = what.size * what.dtype.numpy_dtype.itemsize, psutil.virtual_memory().available
+        if size > self.RATIO * self.size + SMALL:
+            found = f"declares {size} bytes, the Vault has {self.size}"
+            raise DataError(shown(self.folder), key, found, "damaged sizes: get the archive again")
+        if size > free:
+            found = f"{size} bytes, {free} bytes of memory are free"
+            raise DataError(shown(self.folder), key, found, "a small machine, or damaged sizes")
         try:
             return np.asarray(what.read().result())
-        except ValueError as e:
+        except (ValueError, MemoryError, OverflowError) as e:
             raise self._bad(key, e, "a damaged archive: get it again") from None
 
     def _bad(self, key, error, cause):
-        return DataError(shown(self.folder), key, str(error).split(" [")[0].replace("\n", " ")[:200], cause)
+        return DataError(shown(self.folder), key, str(error).split(" [")[0][:200], cause)
 
     def has(self, key):
         try:
             return bool(self._opened(key, f"{key}."))
-        except DataError:
-            return False
+        except DataError as e:
+            if "NOT_FOUND" in str(e):
+                return False
+            raise
 
     def shape(self, key):
         return self._opened(key, f"{key}.").shape
