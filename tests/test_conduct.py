@@ -290,6 +290,8 @@ def test_the_reason_of_a_failure_is_the_exception_and_else_what_dvc_says():
         pipeline.reason(f"> x\nTraceback\n{long}\nERROR: {dvcs}")
         == "RuntimeError: Error(s) in loading: size mismatch for pi"
     )
+    coloured = "\x1b[31mTypeError\x1b[39m: first\nx\n\x1b[31mValueError\x1b[39m: `tau` is 2\n"
+    assert pipeline.reason(f"Traceback\n{coloured}") == "ValueError: `tau` is 2"
     assert "--jobs 1" in pipeline.reason(f"> x\nERROR: {dvcs[:-1]}-9")
     assert "--jobs 1" in pipeline.reason("> x\nTraceback\nnbclient.exceptions.DeadKernelError: Kernel died\n")
     assert [runner.spell(s) for s in (45, 1260, 12_000)] == ["45 s", "21 min", "3 h 20 min"]

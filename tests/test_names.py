@@ -4,9 +4,12 @@ import ast
 import copy
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -336,6 +339,21 @@ def test_an_interruption_ends_with_code_130_and_a_reader_that_left_with_no_trace
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
+@pytest.mark.slow
+def test_the_papermill_lines_of_the_pages_work_on_a_fresh_clone(tmp_path):
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    lines = [x for page in pages for x in page.read_text().splitlines() if re.match(r"papermill .*ipynb", x)]
+    assert len(lines) >= 2
+    tracked = subprocess.run(["git", "ls-files", "notebooks", "build"], cwd=ROOT, capture_output=True, text=True).stdout
+    for name in tracked.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for line in lines:
+        words = [sys.executable, "-m", *shlex.split(line), "--prepare-only"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0 and "unknown parameter" not in done.stderr, done.stderr
+
+
 # --- where the project is
 
 
@@ -408,6 +426,12 @@ def test_a_small_profile_trains_on_what_was_pulled_last(toy, tmp_path, monkeypat
         prepare.pull("own", "line", "random", 1, 0, tmp_path / "data")
         path = prepare.ensure("own-line-random-100", {"data": data}, tmp_path / "data" / "smoke")
         seen.append(Episodes.load(path).returns.sum())
+    other = toy.select(range(100, 200))
+    other = replace(other, state=other.state + np.float32(0.01))  # which no digest of the data looks at
+    other.save(tmp_path / "own" / "line" / "random" / "a.h5")
+    prepare.pull("own", "line", "random", 1, 0, tmp_path / "data")
+    prepare.ensure("own-line-random-100", {"data": data}, tmp_path / "data" / "smoke")
+    assert Episodes.load(path).state.min() == other.state.min() != toy.state.min()
     raw = registry.DataSet("own", "line", "random").raw_path(tmp_path / "data")
     assert seen[0] != seen[1] and raw.exists() and not (tmp_path / "data" / "smoke" / "raw").exists()
 
@@ -508,7 +532,7 @@ def test_episodes_are_not_begun_where_the_disk_has_no_room_for_them(toy, tmp_pat
 
 
 def test_no_check_of_a_setting_hides_in_the_code_as_a_number_close_to_another():
-    for name in ("config", "params"):
-        tree = ast.parse((ROOT / "omac" / f"{name}.py").read_text())
+    for name in ("hyper", "params"):
+        tree = ast.parse((ROOT / "omac" / "config" / f"{name}.py").read_text())
         numbers = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, float)]
         assert not [x for x in numbers if x != round(x, 4)]

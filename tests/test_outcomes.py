@@ -12,7 +12,7 @@ from test_sources import mirror as mirror  # a fixture
 
 from omac.analysis.results import final_table
 from omac.data.episodes import Episodes, sha256
-from omac.datasets import cards
+from omac.datasets import cards, digest
 from omac.datasets.loaders import outcomes, pickles
 from omac.datasets.loaders.starcraft import LIMITS, SIZES, RecordedBattle
 from omac.datasets.registry import draw_sample
@@ -168,8 +168,12 @@ def test_unknown_outcomes_stay_with_their_battles_in_samples_and_copies(doubtful
     params = {"data": {"sample_episodes": 2, "held_out_episodes": 0, "seed": 0}}
     (tmp_path / "d" / "raw").mkdir(parents=True)
     shutil.copy(copy, tmp_path / "d" / "raw" / "own-4m-good.h5")
-    drawn = Episodes.load(draw_sample("own-4m-good-100", params, tmp_path / "d")[0])
-    assert drawn.unknown.tolist() == [i in (0, 3) for i in drawn.id]
+    for seed in range(4):  # none, one or both of them
+        params["data"]["seed"] = seed
+        path, found = draw_sample("own-4m-good-100", params, tmp_path / "d")
+        drawn = Episodes.load(path)
+        assert drawn.unknown.tolist() == [i in (0, 3) for i in drawn.id]
+        assert digest.of(drawn).sha256 == found.sha256
 
 
 def test_a_win_rate_with_unknown_outcomes_is_printed_as_unknown(doubtful, tmp_path):

@@ -1,6 +1,7 @@
 """Which rows a table or a figure is made of, and how they are called."""
 
 from omac.analysis.results import final_table
+from omac.config.names import check_name
 from omac.schema import SET
 
 
@@ -39,8 +40,11 @@ def name_sets(data_sets):
 def prepare(rows, env="smax", profile="laptop"):
     """The rows of one environment and profile with `line`: the algorithm's name or, of an ablation, the variant's.
 
-    A data set's own row is kept whatever its profile: it is the same for all.
+    A data set's own row is kept whatever its profile: it is the same for all. Raises ValueError for an environment or a
+    profile of which there is no row.
     """
+    check_name("environment of these rows", env, dict.fromkeys(rows["env"]))
+    check_name("profile of these rows", profile, dict.fromkeys(rows.loc[rows["kind"] != "data", "profile"]))
     variant = rows["variant"].fillna("").replace("default", "")
     rows = rows.assign(line=variant.where(variant != "", rows["algorithm"]))
     return rows[(rows["env"] == env) & ((rows["profile"] == profile) | (rows["kind"] == "data"))]

@@ -101,7 +101,11 @@ class Episodes:
         by_row = {k: getattr(self, k)[row] for k in ("obs", "state", "avail")}
         by_step = {k: getattr(self, k)[step] for k in ("action", "reward", "terminated", "truncated")}
         by_episode = {k: getattr(self, k)[ids] for k in ("win", "id", "policy")}
-        return Episodes(**by_row, **by_step, **by_episode, start=start, about={**self.about, **about})
+        about = {**self.about, **about}
+        about.pop("unknown_outcomes", None)
+        if doubtful := self.id[ids][self.unknown[ids]].tolist():
+            about["unknown_outcomes"] = doubtful
+        return Episodes(**by_row, **by_step, **by_episode, start=start, about=about)
 
     def save(self, path):
         """Check, then write atomically; the same episodes give the same bytes. Returns the file's sha256."""

@@ -25,6 +25,8 @@ KILLED = re.compile(r"exited with (-9|137)\b|DeadKernelError")
 INVALID = re.compile(r"' is invalid( \(possible merge conflicts\))?\.$")
 FILE = re.compile(r"dvc\.lock|dvc\.yaml|cells\.yaml|params\.yaml|\.dvc/tmp/rwlock")
 EXCEPTION = re.compile(r"[A-Za-z_][\w.]*: ")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+LONG = 500  # characters of an error at most
 
 
 def log_of(item):
@@ -149,7 +151,7 @@ def _is_dvc(pid):
 
 def reason(output):
     """Say in one line why DVC, or what it ran, failed, from all that it printed."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in COLOUR.sub("", output).splitlines() if line.strip()]
     busy = find_busy(output)
     if busy:
         return str(busy)
@@ -169,7 +171,8 @@ def reason(output):
 def _last_exception(lines):
     """The last exception of a traceback, with all lines of its message as one; the last line where there is none."""
     heads = [i for i, line in enumerate(lines) if EXCEPTION.match(line)]
-    return " ".join(lines[heads[-1] :] if heads else lines[-1:])
+    said = " ".join(lines[heads[-1] :] if heads else lines[-1:])
+    return said if len(said) <= LONG else f"{said[:LONG]} ..."
 
 
 def _remedy(file, said):

@@ -74,9 +74,11 @@ def ensure(dataset, params=None, folder=ROOT / "data"):
     params = params or load_params()
     data, wanted = params["data"], DataSet.parse(dataset)
     home_of_raw = raw_folder(wanted, folder)
+    origin = _origin(wanted.raw_path(home_of_raw))
     for one in [wanted, wanted.held] if data["held_out_episodes"] else [wanted]:
         parent = _recorded(wanted, data, home_of_raw)
-        if parent and _made_with(one.path(folder), one.drawn(data)[0], sample_seed=data["seed"], parent=parent):
+        as_asked = {"sample_seed": data["seed"], "parent": parent, **origin}
+        if parent and _made_with(one.path(folder), one.drawn(data)[0], **as_asked):
             continue
         made = {"seed": data["seed"]} if wanted.source == "smax" else {}
         if not (parent and _made_with(wanted.raw_path(home_of_raw), None, **made)):
@@ -94,6 +96,18 @@ def _recorded(wanted, data, folder):
     numbers = (raw.sizes["episodes"], raw.provenance["seed"])
     stale = wanted.source == "smax" and numbers != (data["pull_episodes"], data["seed"])
     return None if stale else raw.sha256
+
+
+def _origin(path):
+    """{"origin": the files that a raw data set was made from}; {} of our own, and where it is not here.
+
+    A digest leaves observations and states out: of data that others recorded, only this tells a corrected file.
+    """
+    try:
+        with h5py.File(path, "r") as f:
+            return {"origin": json.loads(f.attrs["origin"])}
+    except hdf5.ERRORS:
+        return {}
 
 
 def _made_with(path, episodes, **about):
