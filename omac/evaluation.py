@@ -75,7 +75,7 @@ class BatchedPolicy:
     The E parallel battles are split evenly: the first E/P belong to policy 0, and so on.
     """
 
-    def __init__(self, logits, policies, horizon, sample=False, masked=False):
+    def __init__(self, logits, policies, horizon, sample=False, masked=False, exact=False):
         """Make an `act` for `play`.
 
         Args:
@@ -84,34 +84,40 @@ class BatchedPolicy:
             horizon: longest battle in steps.
             sample: draw actions from the softmax, each battle from its own seed. Otherwise take the best available one.
             masked: whether logits takes the available actions too.
+            exact: compute in double precision, so that the last bits of a processor's single precision, which take one
+                action in a million for another, do not reach the battles. logits then takes obs f64.
         """
         self.logits, self.policies, self.horizon, self.sample, self.masked = logits, policies, horizon, sample, masked
+        self.dtype = np.float64 if exact else np.float32
         self._noise = None
 
     @classmethod
-    def of(cls, net, states, horizon, sample=False):
+    def of(cls, net, states, horizon, sample=False, exact=False):
         """Stack the policies of several snapshots: policy j*K + k is seed k of states[j].
 
         Args:
             net: the policy network. Its own parameters are not used.
             states: state dicts of [K,...].
-            horizon, sample: as above.
+            horizon, sample, exact: as above.
         """
         stacked = {name: torch.cat([state[name].cpu() for state in states]) for name in states[0]}
+        if exact:
+            stacked = {name: x.double() for name, x in stacked.items()}
         policies = len(next(iter(stacked.values())))
         masked = getattr(net, "needs_avail", False)
-        return cls(lambda *x: torch.func.functional_call(net, stacked, x), policies, horizon, sample, masked)
+        return cls(lambda *x: torch.func.functional_call(net, stacked, x), policies, horizon, sample, masked, exact)
 
     @torch.no_grad()
     def __call__(self, obs, avail, battle_seed, t):
         """obs f32 [E,n,O], avail bool [E,n,A], battle_seed uint32 [E], t int [E] -> action int [E,n]."""
         E, n, _ = obs.shape
+        obs = obs.astype(self.dtype, copy=False)
         inputs = (obs, avail) if self.masked else (obs,)
         x = [torch.tensor(y).view(self.policies, E // self.policies, n, -1) for y in inputs]
         logits = self.logits(*x).reshape(E, n, -1).numpy()
         if self.sample:
             logits = logits + self._gumbel(battle_seed, t, avail.shape[1:])
-        return np.where(avail, logits, np.float32(MASKED)).argmax(-1)
+        return np.where(avail, logits, self.dtype(MASKED)).argmax(-1)
 
     def _gumbel(self, battle_seed, t, shape):
         """Return Gumbel noise [E,n,A] for step t of each battle.
@@ -119,10 +125,10 @@ class BatchedPolicy:
         All noise of a battle is drawn when it begins, from its own seed, so it does not depend on its neighbours.
         """
         if self._noise is None:
-            self._noise = np.empty((len(t), self.horizon, *shape), np.float32)
+            self._noise = np.empty((len(t), self.horizon, *shape), self.dtype)
         for e in np.flatnonzero(t == 0):
             rng = np.random.Generator(np.random.Philox(key=int(battle_seed[e])))
-            u = rng.random((self.horizon, *shape), np.float32)
+            u = rng.random((self.horizon, *shape), np.float32).astype(self.dtype, copy=False)
             self._noise[e] = -np.log(-np.log(u + 1e-12) + 1e-12)
         return self._noise[np.arange(len(t)), t]
 

@@ -68,8 +68,8 @@ def test_steps_are_params_yamls_or_those_at_which_omacs_values_arrived(params):
 def test_params_yamls_steps_are_a_thousand_past_the_arrival_of_omacs_values_and_4000_at_least():
     params, rows = load_params(), read_table(ROOT / "data" / "results.csv")
     plan, needed = measure.planned(params, "laptop"), measure.arrived(rows, "laptop")
-    assert set(needed) == set(plan)
-    more = {d: plan[d] - max(4000, needed[d] + 1000) for d in plan}
+    assert {name for name, _ in set(plan) - set(needed)} == {"corridor"}  # its cells wait for the study
+    more = {d: plan[d] - max(4000, needed[d] + 1000) for d in needed}
     assert {d: x for d, x in more.items() if x} == {("6h_vs_8z", "poor"): 3000}  # docs/steps.md says so
 
 

@@ -149,8 +149,8 @@ SILENT = {
     "algorithms/__init__",
     "training/source_hash",
     "data/validation",
-    "files",
     "data/hdf5",
+    "files",
 }
 SILENT |= {"study/machine", "datasets/digest", "envs/smax_maps"} | {
     name for name in FILES if name.startswith(("envs/smac", "envs/toy", "config/"))

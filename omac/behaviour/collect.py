@@ -28,7 +28,7 @@ def collect(map_name, level, count, seed, progress=True):
     slots = min(each, max(1, SLOTS // policies))
     turns = -(-each // slots)
     battle = make(f"smax:{map_name}", policies * slots)
-    act = BatchedPolicy.of(net, states, battle.spec.horizon, sample=True)
+    act = BatchedPolicy.of(net, states, battle.spec.horizon, sample=True, exact=True)
     about = {
         "level": level,
         "source": "smax",

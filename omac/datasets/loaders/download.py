@@ -43,7 +43,6 @@ def mirror():
 
     A relative folder begins at the root of the checkout, so that it means the same in a shell, whatever its folder, in a
     notebook and in a cell of the study. `#` and `?` are letters of a folder's name, in a file: address too.
-
     Raises ValueError for an address of another kind, which it does not repeat: it may hold a password.
     """
     value = os.environ.get("OMAC_MIRROR", "").strip()
