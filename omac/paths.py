@@ -73,12 +73,13 @@ def is_full(error):
     return False
 
 
-def disk_full(path):
-    """Make the error that says that there is no room for the file at `path`, in one line with the remedy."""
+def disk_full(path, size=None):
+    """Make the error that says, in one line with the remedy, that there is no room for the file at `path`, of `size` bytes."""
     folder = Path(path).parent
-    free = shutil.disk_usage(folder).free >> 20
+    free = f"{shutil.disk_usage(folder).free / 2**20:.1f} MiB free"
+    needed = "" if size is None else f", {size / 2**20:.1f} needed"
     return DiskFull(
-        f"{shown(path)} cannot be written: the disk of {shown(folder)} is full ({free} MiB free): "
+        f"{shown(path)} cannot be written: the disk of {shown(folder)} is full ({free}{needed}): "
         "make room there, then run the same command again"
     )
 
@@ -86,7 +87,7 @@ def disk_full(path):
 def need_room(path, size):
     """Raise DiskFull where the disk of the file at `path` has not `size` bytes left. Its folder must be there."""
     if shutil.disk_usage(Path(path).parent).free < size:
-        raise disk_full(path)
+        raise disk_full(path, size)
 
 
 @contextlib.contextmanager

@@ -526,7 +526,9 @@ def test_episodes_are_not_begun_where_the_disk_has_no_room_for_them(toy, tmp_pat
         return shutil._ntuple_diskusage(10**6, 10**6 - 1000, 1000)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    with pytest.raises(paths.DiskFull, match=r"a.h5 cannot be written: the disk of .*target is full \(0 MiB free\)"):
+    with pytest.raises(
+        paths.DiskFull, match=r"a.h5 cannot be written: the disk of .*target is full \(0.0 MiB free, [0-9.]+ needed\)"
+    ):
         toy.save(tmp_path / "target" / "a.h5")
     assert set(asked) == {tmp_path / "target"} and not list((tmp_path / "target").iterdir())
 
