@@ -62,7 +62,7 @@ def test_verify_names_the_first_episode_that_comes_out_otherwise(toy, tmp_path, 
     monkeypatch.setattr(verify, "digest_path", lambda name: written)
     reward = toy.reward.copy()
     for data, word in ((toy, SAME), (replace(toy, reward=reward), SAME)):
-        monkeypatch.setattr(collecting, "collect", lambda *a, d=data, **k: iter([d]))
+        monkeypatch.setattr(collecting, "collect", lambda *a, d=data, **k: iter([replace(d, id=np.zeros_like(d.id))]))
         assert verify.raw("toy", "line", "random").word == word
     reward[toy.start[3]] += 1
     found = verify.raw("toy", "line", "random")
