@@ -69,6 +69,7 @@ def fake(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_named_and_stops_no_other_and_the_next_run_does_only_what_is_left(fake, capsys):
     (fake / "b.breaks").touch()
     assert runner.run(jobs=2) == 1
@@ -96,6 +97,7 @@ def runs(process):
         return False
 
 
+@pytest.mark.slow
 def test_a_request_to_end_leaves_nothing_running_and_says_how_to_go_on(fake, capsys):
     (fake / "wait").touch()
     under_way = []
@@ -312,6 +314,7 @@ def small(toy, tmp_path):
     return params, folder
 
 
+@pytest.mark.slow
 def test_two_dask_workers_give_the_bytes_of_the_serial_run_and_dvc_records_them(small, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     files = [f"data/tiny/digests/toy-line-random-{part}.txt" for part in ("100", "held")]

@@ -10,6 +10,8 @@ from omac.paths import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import faults  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 BARE = {"PyMARL's HDF5, plain", "MADT's pickle, plain"}  # no checksum anywhere in the file
 SOUND = {"refused", "nothing changed"}
 

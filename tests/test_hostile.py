@@ -17,6 +17,8 @@ from test_sources import MADT, as_madt, as_pymarl, as_vault, fabricated, record
 
 from omac.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 SERVER = """
 import faulthandler, os, resource, signal, sys
 from pathlib import Path

@@ -14,6 +14,8 @@ from omac import paths
 from omac.datasets.loaders import catalogue, download
 from omac.study.prepare import pull
 
+pytestmark = pytest.mark.slow
+
 SOUND = b"PK" + bytes(range(256)) * 200
 
 
