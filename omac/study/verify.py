@@ -101,8 +101,8 @@ def cell(dataset, algorithm, variant, profile):
     return Finding(f"cell {name}", line["agreement"], detail)
 
 
-def verify(jobs=2, say=print):
-    """Run every check, `jobs` side by side, and say each finding as it comes. Returns them, a list of Finding.
+def verify(jobs=2):
+    """Run every check, `jobs` side by side, and print each finding as it comes. Returns them, a list of Finding.
 
     A check that cannot be made at all counts as different, with its reason.
     """
@@ -121,7 +121,7 @@ def verify(jobs=2, say=print):
                 about = " ".join(shown(x) if isinstance(x, Path) else str(x) for x in given)
                 found = Finding(f"{check.__name__} {about}".strip(), DIFFERENT, str(e))
             findings.append(found)
-            say(f"{len(findings):3} of {len(todo)}  {found.what:42} {found.word}: {found.detail}")
+            print(f"{len(findings):3} of {len(todo)}  {found.what:42} {found.word}: {found.detail}", flush=True)
     return findings
 
 
