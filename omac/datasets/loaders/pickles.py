@@ -10,6 +10,7 @@ import pickletools
 import re
 import reprlib
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def _unzipped(path):
             if names[0].file_size > min(LARGEST, 1100 * path.stat().st_size):
                 raise Refused(f"unpacks to {names[0].file_size} bytes")
             return z.read(names[0])
-    except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
         raise Refused(str(e)) from None
 
 
