@@ -44,8 +44,7 @@ def agreement(rows, reference):
             continue
         theirs = of_both[1][key]
         finals = [x.loc[x["kind"] == "final"].sort_values("seed")["return_mean"] for x in (ours, theirs)]
-        word = SAME if _equal(ours, theirs) else compare_means(*finals)
-        word = WITHIN if word == SAME and not _equal(ours, theirs) else word
+        word = SAME if _equal(ours, theirs) else compare_means(*finals).replace(SAME, WITHIN)  # equal at the end alone
         name = dict(zip(CELL, key, strict=True))
         means = [f"{x.mean():.2f} ± {x.std(ddof=0):.2f}" for x in finals]
         lines.append([name["map"], name["level"], label(name["algorithm"], name["variant"]), *means, word])

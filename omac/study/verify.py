@@ -77,7 +77,7 @@ def policy(path):
     word = SAME if same else compare_means(found["returns"], kept.returns)
     equal = int((np.abs(found["returns"] - kept.returns) < 1e-3).sum())
     detail = f"{equal} of {len(kept.returns)} battles equal; return {found['returns'].mean():.2f}, kept {kept.returns.mean():.2f}"
-    return Finding(f"policy {path.stem}", word if word != DIFFERENT or not same else WITHIN, detail)
+    return Finding(f"policy {path.stem}", word, detail)
 
 
 def cell(dataset, algorithm, variant, profile):
