@@ -26,7 +26,7 @@ def test_policy_steps_are_the_largest_near_the_best_mean_likelihood():
 
 
 def test_params_have_the_steps_that_the_rules_give():
-    params, found = load_params(), steps.curves()
+    params, found = load_params(), steps.read_curves()
     assert params["open_points"]["policy_steps"] == steps.policy_steps(found)
     for (name, level), wanted in steps.value_steps(found).items():
         assert params["steps"][name][level] == {"laptop": wanted}, f"{name} {level}"
@@ -34,4 +34,4 @@ def test_params_have_the_steps_that_the_rules_give():
 
 def test_a_folder_without_curves_says_how_they_are_made(tmp_path):
     with pytest.raises(FileNotFoundError, match="python -m omac steps"):
-        steps.curves(tmp_path)
+        steps.read_curves(tmp_path)
