@@ -75,13 +75,13 @@ def test_a_cell_gives_rows_of_its_values_and_of_each_policy_final_ones_and_the_d
 
 
 def test_each_row_is_scored_by_its_own_policy_in_the_battles_of_its_seed(cell):
-    """Policy p of seed k is k P + p of a snapshot; those of a seed and step fight the same battles."""
+    """Policy p of seed k is k P + p of a snapshot; the last ones of a seed fight the same battles, whatever trained them."""
     rows, trained, _ = cell(temperatures=["published", "beta_40"])
     final = rows[rows.kind == "final"]
     assert final[["seed", "temperature"]].to_numpy().tolist() == [[k, t] for k in (0, 1) for t in trained.temperatures]
     for place, (_, row) in enumerate(final.iterrows()):
         state = {name: x[place : place + 1] for name, x in trained.snapshots[-1]["policy"].items()}
-        battles = battle_seeds(2, int(row.seed), 200, shape=(1, 8))
+        battles = study.final_battles(int(row.seed), 8)[None]
         alone = evaluate("toy:line", trained.policy, [state], battles, gamma=0.99)
         assert row.return_mean == pytest.approx(alone.returns.mean(), abs=1e-9)
         assert row.discounted_mean == pytest.approx(alone.discounted.mean(), abs=1e-9)
