@@ -28,7 +28,9 @@ def curves(folder=ROOT / "data" / "steps"):
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
-        raise FileNotFoundError(f"no curves in {folder}: run `python -m omac steps DATASET` for each data set")
+        raise FileNotFoundError(
+            f"no curves in {folder}: run `python -m omac steps values DATASET`, and `steps cloning`"
+        )
     return pd.concat([read_table(f) for f in files], ignore_index=True)
 
 
@@ -52,7 +54,9 @@ def policy_steps(found):
 def table(found):
     """One line per data set: the steps of its values by the rule, and its Q_tot then, before, and the returns that followed."""
     lines = []
-    best = found[found["curve"] == "cloning"].set_index("step").groupby(["map", "level"])["held_log_likelihood"].idxmax()
+    best = (
+        found[found["curve"] == "cloning"].set_index("step").groupby(["map", "level"])["held_log_likelihood"].idxmax()
+    )
     for (name, level), steps in value_steps(found).items():
         x = found[(found["curve"] == "values") & (found["map"] == name) & (found["level"] == level)].set_index("step")
         end = x.loc[steps]
