@@ -28,7 +28,9 @@ def read_curves(folder=ROOT / "data" / "steps"):
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
-        raise FileNotFoundError(f"no curves in {folder}: run `python -m omac steps DATASET` for each data set")
+        raise FileNotFoundError(
+            f"no curves in {folder}: run `python -m omac steps values DATASET`, and `steps cloning`"
+        )
     return pd.concat([read_table(f) for f in files], ignore_index=True)
 
 
