@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from omac.cli import main
+from omac.data.episodes import Episodes
 from omac.datasets import cards, digest
 from omac.datasets.croissant import SUITE, TABLE, describe_suite, suite_table
 from omac.datasets.registry import digest_path
@@ -23,9 +24,9 @@ def folder(toy, tmp_path):
     """A data folder with two raw data sets, their digests and their cards."""
     parts = {"good": toy.select(range(150), level="good"), "poor": toy.select(range(150, 300), level="poor")}
     for level, part in parts.items():
-        part = part.select(range(len(part)))
-        part.save(tmp_path / "raw" / f"toy-line-{level}.h5")
-        digest.write(digest.of(part), digest_path(f"toy-line-{level}", tmp_path))
+        path = tmp_path / "raw" / f"toy-line-{level}.h5"
+        part.save(path)
+        digest.write(digest.of(Episodes.load(path)), digest_path(f"toy-line-{level}", tmp_path))
     cards.write_cards(parts, tmp_path / "cards")
     return tmp_path
 
