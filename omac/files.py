@@ -12,6 +12,7 @@ from pathlib import Path
 from omac.config.names import read_yaml
 from omac.paths import ROOT, atomic, shown
 from omac.schema import (
+    CONTROLS,
     HIGHEST,
     KEYS,
     KINDS_OF_ROWS,
@@ -20,6 +21,7 @@ from omac.schema import (
     LONGEST,
     NAMED,
     NAMES,
+    PUBLISHED,
     SCORES,
     SIMULATED,
 )
@@ -158,11 +160,14 @@ def _names(rows):
     known = text["level"].isin(KNOWN_LEVELS) | (word["level"] & ~ours)
     yield "level", known, f"in SMAX one of {', '.join(LEVELS)}, or a level that others sort data by"
     yield "kind", text["kind"].isin(KINDS_OF_ROWS), f"one of {', '.join(KINDS_OF_ROWS)}"
-    algorithms = [a for a in NAMES if a != "data"]
+    algorithms = [a for a in {**NAMES, **CONTROLS} if a != "data"]
     known = (text["algorithm"] == "data").where(own, text["algorithm"].isin(algorithms))
     yield "algorithm", known, f"data in a row of that kind, else one of {', '.join(algorithms)}: schema.NAMES"
     known = text["variant"].isin(["", *params["variants"]])
     yield "variant", known, f"nothing, or one of {', '.join(params['variants'])}: params.yaml"
+    policies = {name for of_algorithm in params["temperatures"].values() for name in of_algorithm}
+    known = text["temperature"].isin(["", PUBLISHED, *policies])
+    yield "temperature", known, "one of an algorithm's temperatures in params.yaml, or nothing where no policy acts"
     known = text["profile"].isin(params["profiles"])
     yield "profile", known, f"one of {', '.join(params['profiles'])}: params.yaml"
 
