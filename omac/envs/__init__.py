@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from omac.envs.battle import Battle, Spec, Step, View
+from omac.schema import MAPS
 
 __all__ = ["Battle", "Spec", "Step", "View", "fits", "make", "missing"]
 
@@ -17,9 +18,14 @@ def fits(data, simulator):
 
 
 def missing(name):
-    """Why no battle of "<env>:<map>" can be fought on this machine, in one line; "" when it can."""
-    if not name.startswith("smac"):
-        return ""
+    """Why no battle of "<env>:<map>" can be fought on this machine, in one line; "" when it can.
+
+    Data of any other environment or map can be learned from: only fighting needs a simulator.
+    """
+    env, _, map_name = name.partition(":")
+    if env not in ("smac", "smac-madt"):
+        known = map_name in {"smax": MAPS, "toy": ("line",)}.get(env, ())
+        return "" if known else f"there is no simulator of {name} here: its policies learn, and do not fight"
     from omac.envs.smac.env import require_smac
 
     try:
