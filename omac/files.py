@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 from omac.config.names import read_yaml
-from omac.paths import ROOT, atomic, shown
+from omac.paths import BUILD, ROOT, alone, atomic, shown
 from omac.schema import HIGHEST, KEYS, KINDS_OF_ROWS, LEVELS, LONGEST, MAPS, NAMED, NAMES, SCORES
 
 MARK = b"# sha256 "  # begins the line that seals a file
@@ -43,11 +43,12 @@ def unseal(content, name, remedy=None):
 def record_sums(*paths):
     """Write the sha256 of files of one folder into its SHA256SUMS, the others' lines kept. Returns its path."""
     sums = Path(paths[0]).parent / SUMS
-    known = _read(sums) if sums.exists() else {}
-    known |= {Path(p).name: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths}
-    lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items()) if (sums.parent / name).exists()]
-    with atomic(sums) as part:
-        part.write_text("".join(lines))
+    found = {Path(p).name: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths}
+    with alone(BUILD / "sums.lock", f"another process writes {shown(sums)}"):
+        known = {**(_read(sums) if sums.exists() else {}), **found}
+        lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items()) if (sums.parent / name).exists()]
+        with atomic(sums) as part:
+            part.write_text("".join(lines))
     return sums
 
 
@@ -80,7 +81,7 @@ def check_sums(sums):
 def _read(sums):
     """{file name: sha256} of a SHA256SUMS. Raises ValueError for a line of another form."""
     known = {}
-    for number, line in enumerate(sums.read_text().splitlines(), 1):
+    for number, line in enumerate(sums.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         digest, two, name = line.partition("  ")
         if len(digest) != 64 or not two or not name:
             raise ValueError(
@@ -130,8 +131,13 @@ def _names(rows):
     params, own, smax = read_yaml(ROOT / "params.yaml"), rows["kind"] == "data", rows["env"] == "smax"
     text = {c: rows[c].fillna("").astype(str) for c in NAMED if c in rows}
     word = {c: text[c].str.fullmatch(r"\w+") for c in ("map", "level")}
-    yield "env", text["env"].isin(HIGHEST), f"one of {', '.join(HIGHEST)}"
-    yield "map", text["map"].isin(MAPS) | (word["map"] & ~smax), f"in SMAX one of {', '.join(MAPS)}"
+    unfought = rows["kind"].isin(("data", "value")) | text["simulator"].eq(
+        "none"
+    )  # data of any environment are learned from
+    known = text["env"].isin(HIGHEST) | (text["env"].str.fullmatch(r"\w[\w-]*") & unfought)
+    yield "env", known, f"one of {', '.join(HIGHEST)}, or another one without battles"
+    known = text["map"].isin(MAPS) | (word["map"] & (~smax | unfought))
+    yield "map", known, f"in SMAX one of {', '.join(MAPS)}, or another one without battles"
     yield "level", text["level"].isin(LEVELS) | (word["level"] & ~smax), f"in SMAX one of {', '.join(LEVELS)}"
     yield "kind", text["kind"].isin(KINDS_OF_ROWS), f"one of {', '.join(KINDS_OF_ROWS)}"
     algorithms = [a for a in NAMES if a != "data"]
@@ -150,7 +156,7 @@ def _numbers(rows):
     empty, own = rows.isna(), rows["kind"] == "data"
     number = {c: pd.to_numeric(rows[c], errors="coerce") for c in rows if c not in NAMED}
     whole = {c: number[c].ge(0) & (number[c] % 1 == 0) for c in ("seed", "step", "episodes")}
-    high = rows["env"].map(HIGHEST)
+    high = rows["env"].map(HIGHEST).fillna(float("inf"))
     yield "ratio", number["ratio"].between(1, 100), "a share in %, 1 to 100"
     for column in ("seed", "step"):
         yield column, whole[column] | (empty[column] & own), "a whole number, or nothing for a data set's own row"
