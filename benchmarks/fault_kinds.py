@@ -1,5 +1,6 @@
 """Small valid files of every kind that a result passes through, and how each is read: what benchmarks/faults.py flips bits in."""
 
+import json
 import pickle
 import shutil
 from collections.abc import Callable
@@ -7,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 from fault_layouts import as_madt, as_pymarl, as_vault, own, pulled, torch_save
 
 from omac.data.episodes import Episodes, subsample
 from omac.datasets import registry
 from omac.paths import ROOT
 
-RAW, CARD_OF = "smax-3m-good", "smax-6h_vs_8z"
+RAW = "smax-3m-good"
+KEPT = {"about": json.dumps({"dataset": f"{RAW}-100", "algorithm": "bc", "seed": 0, "step": 8000})}
+SNAPSHOTS = {"snapshots": json.dumps([{"name": "mappo-0-10", "level": "good", "return": 11.5}])}
 
 
 def raw(folder):
@@ -58,9 +62,14 @@ def read_sample(folder, path):
 
 def rows(folder):
     """Rows of results, as a cell and `results` write them."""
-    from omac.files import read_rows, write_csv
+    from omac.config.hyper import load_params
+    from omac.files import write_csv
+    from omac.schema import KEYS, SCORES
 
-    return write_csv(read_rows(ROOT / "data" / "results.csv").head(60), folder / "results.csv")
+    names = dict(zip(KEYS, ["smax", "6h_vs_8z", "poor", 100, "bc", "", load_params()["profile"]], strict=False))
+    scores = dict.fromkeys(SCORES, 0.5) | {"episodes": 320, "return_mean": 8.125, "simulator": "jaxmarl 0.2.0"}
+    steps = [{**names, "seed": i % 5, "step": 1000 * i, "kind": "eval", **scores, "L_pi": i / 7} for i in range(40)]
+    return write_csv(pd.DataFrame(steps), folder / "results.csv")
 
 
 def read_result(folder, path):
@@ -71,8 +80,15 @@ def read_result(folder, path):
 
 
 def card(folder):
-    """A committed card."""
-    return shutil.copy(ROOT / "data" / "cards" / f"{CARD_OF}.csv", folder / "card.csv")
+    """A table that is no rows, as cards are written."""
+    from omac.files import write_csv
+
+    facts = {
+        "fact": ["episodes", "return mean", "digest"],
+        "good": ["2000", "17.51", "0" * 64],
+        "poor": ["1", "2", "3"],
+    }
+    return write_csv(pd.DataFrame(facts), folder / "smax-3m.csv")
 
 
 def read_card(folder, path):
@@ -100,21 +116,28 @@ def read_checkpoint(folder, path):
     return {"w": point["nets"]["w"].numpy(), "log": point["log"], "step": point["step"]}
 
 
-def listed(name, list_itself=False):
-    """How a committed file, and the SHA256SUMS beside it, are copied; list_itself: the list is what is flipped."""
+def listed(metadata, prefix, list_itself=False):
+    """How weights are written, with a line in SHA256SUMS; list_itself: the list is what is flipped."""
 
     def make(folder):
-        source = min((ROOT / "data" / name).glob("*.safetensors"), key=lambda path: path.stat().st_size)
-        shutil.copy(source.parent / "SHA256SUMS", folder)
-        copied = Path(shutil.copy(source, folder))
-        return folder / "SHA256SUMS" if list_itself else copied
+        import torch
+        from safetensors.torch import save_file
+
+        from omac.files import record_sums
+
+        fought = {"returns": torch.arange(9.0), "win": torch.arange(9) > 4, "length": torch.arange(9).int()}
+        weights = {f"{prefix}{name}.weight": torch.randn(1, 30, 9).half() for name in ("first", "second")}
+        for name in ("smax-3m", "smax-8m"):
+            save_file({**weights, **fought}, folder / f"{name}.safetensors", metadata=metadata)
+            record_sums(folder / f"{name}.safetensors")
+        return folder / ("SHA256SUMS" if list_itself else "smax-3m.safetensors")
 
     return make
 
 
 def read_listed(read):
-    """How the only listed file of a folder is read."""
-    return lambda folder, path: read(next(folder.glob("*.safetensors")))
+    """How a listed file is read."""
+    return lambda folder, path: read(folder / "smax-3m.safetensors")
 
 
 def policies(path):
@@ -173,9 +196,9 @@ KINDS = {
     "checkpoint": Kind(checkpoint, read_checkpoint),
     "rows, results.csv": Kind(rows, read_result),
     "card": Kind(card, read_card),
-    "behaviour policies": Kind(listed("behaviour"), read_listed(snapshots)),
-    "kept policy": Kind(listed("policies"), read_listed(policies)),
-    "SHA256SUMS": Kind(listed("policies", list_itself=True), read_listed(policies)),
+    "behaviour policies": Kind(listed(SNAPSHOTS, ""), read_listed(snapshots)),
+    "kept policy": Kind(listed(KEPT, "policy."), read_listed(policies)),
+    "SHA256SUMS": Kind(listed(KEPT, "policy.", list_itself=True), read_listed(policies)),
     "params.yaml": Kind(copy_of("params.yaml"), read_params, bare=True),
     "cells.yaml": Kind(copy_of("cells.yaml"), read_cells, bare=True),
     "PyMARL's HDF5, compressed": Kind(

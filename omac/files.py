@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omac.config.names import read_yaml
 from omac.paths import BUILD, ROOT, alone, atomic, shown
-from omac.schema import HIGHEST, KEYS, KINDS_OF_ROWS, LEVELS, LONGEST, MAPS, NAMED, NAMES, SCORES
+from omac.schema import CONTROLS, HIGHEST, KEYS, KINDS_OF_ROWS, LEVELS, LONGEST, MAPS, NAMED, NAMES, PUBLISHED, SCORES
 
 MARK = b"# sha256 "  # begins the line that seals a file
 SUMS = "SHA256SUMS"  # of a folder, as `sha256sum -c` reads it
@@ -131,20 +131,21 @@ def _names(rows):
     params, own, smax = read_yaml(ROOT / "params.yaml"), rows["kind"] == "data", rows["env"] == "smax"
     text = {c: rows[c].fillna("").astype(str) for c in NAMED if c in rows}
     word = {c: text[c].str.fullmatch(r"\w+") for c in ("map", "level")}
-    unfought = rows["kind"].isin(("data", "value")) | text["simulator"].eq(
-        "none"
-    )  # data of any environment are learned from
+    unfought = rows["kind"].isin(("data", "value")) | text["simulator"].eq("none")  # any data are learned from
     known = text["env"].isin(HIGHEST) | (text["env"].str.fullmatch(r"\w[\w-]*") & unfought)
     yield "env", known, f"one of {', '.join(HIGHEST)}, or another one without battles"
     known = text["map"].isin(MAPS) | (word["map"] & (~smax | unfought))
     yield "map", known, f"in SMAX one of {', '.join(MAPS)}, or another one without battles"
     yield "level", text["level"].isin(LEVELS) | (word["level"] & ~smax), f"in SMAX one of {', '.join(LEVELS)}"
     yield "kind", text["kind"].isin(KINDS_OF_ROWS), f"one of {', '.join(KINDS_OF_ROWS)}"
-    algorithms = [a for a in NAMES if a != "data"]
+    algorithms = [a for a in {**NAMES, **CONTROLS} if a != "data"]
     known = (text["algorithm"] == "data").where(own, text["algorithm"].isin(algorithms))
     yield "algorithm", known, f"data in a row of that kind, else one of {', '.join(algorithms)}: schema.NAMES"
     known = text["variant"].isin(["", *params["variants"]])
     yield "variant", known, f"nothing, or one of {', '.join(params['variants'])}: params.yaml"
+    policies = {name for of_algorithm in params["temperatures"].values() for name in of_algorithm}
+    known = text["temperature"].isin(["", PUBLISHED, *policies])
+    yield "temperature", known, "one of an algorithm's temperatures in params.yaml, or nothing where no policy acts"
     known = text["profile"].isin(params["profiles"])
     yield "profile", known, f"one of {', '.join(params['profiles'])}: params.yaml"
 
