@@ -52,9 +52,7 @@ def policy_steps(found):
 def table(found):
     """One line per data set: the steps of its values by the rule, and its Q_tot then, before, and the returns that followed."""
     lines = []
-    best = (
-        found[found["curve"] == "cloning"].set_index("step").groupby(["map", "level"])["held_log_likelihood"].idxmax()
-    )
+    best = found[found["curve"] == "cloning"].set_index("step").groupby(["map", "level"])["held_log_likelihood"].idxmax()
     for (name, level), steps in value_steps(found).items():
         x = found[(found["curve"] == "values") & (found["map"] == name) & (found["level"] == level)].set_index("step")
         end = x.loc[steps]
