@@ -64,9 +64,10 @@ def rows(folder):
     """Rows of results, as a cell and `results` write them."""
     from omac.config.hyper import load_params
     from omac.files import write_csv
-    from omac.schema import KEYS, SCORES
+    from omac.schema import CELL, PUBLISHED, SCORES
 
-    names = dict(zip(KEYS, ["smax", "6h_vs_8z", "poor", 100, "bc", "", load_params()["profile"]], strict=False))
+    names = dict(zip(CELL, ["smax", "6h_vs_8z", "poor", 100, "bc", "", load_params()["profile"]], strict=True))
+    names |= {"temperature": PUBLISHED}
     scores = dict.fromkeys(SCORES, 0.5) | {"episodes": 320, "return_mean": 8.125, "simulator": "jaxmarl 0.2.0"}
     steps = [{**names, "seed": i % 5, "step": 1000 * i, "kind": "eval", **scores, "L_pi": i / 7} for i in range(40)]
     return write_csv(pd.DataFrame(steps), folder / "results.csv")

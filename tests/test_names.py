@@ -119,6 +119,7 @@ def test_a_misspelt_name_or_a_bad_number_is_refused_when_params_yaml_is_read(edi
         ("- 1\n", "it must be a mapping"),
         ("a: [1\n", "line 2: expected .,. or"),
         ("a: 1\nb: 2\na: 3\n", "line 3: 'a' stands here twice"),
+        ("? [a]\n: 1\n", "line 1: found unhashable key"),
         ("a: 1\n<<<<<<< HEAD\na: 2\n", "line 2: a mark of an unfinished merge"),
         ("a: \x07\n", "is no YAML"),
         (b"a: \xff\n", "is no YAML"),
