@@ -130,6 +130,7 @@ def test_a_misspelt_name_or_a_bad_number_is_refused_when_params_yaml_is_read(edi
         ("- 1\n", "it must be a mapping"),
         ("a: [1\n", "line 2: expected .,. or"),
         ("a: 1\nb: 2\na: 3\n", "line 3: 'a' stands here twice"),
+        ("? [a]\n: 1\n", "line 1: found unhashable key"),
         ("a: 1\n<<<<<<< HEAD\na: 2\n", "line 2: a mark of an unfinished merge"),
         ("a: \x07\n", "is no YAML"),
         (b"a: \xff\n", "is no YAML"),
@@ -532,7 +533,7 @@ def test_the_words_of_each_library_for_a_full_disk_are_known(tmp_path, error):
 
 
 def test_episodes_are_not_begun_where_the_disk_has_no_room_for_them(toy, tmp_path, monkeypatch):
-    """HDF5 crashes at the end of a process in which it met a full disk; the disk is the target's, whatever the other is."""
+    """The disk is the target's, whatever the other is."""
     asked = []
 
     def usage(folder):
@@ -545,6 +546,34 @@ def test_episodes_are_not_begun_where_the_disk_has_no_room_for_them(toy, tmp_pat
     ):
         toy.save(tmp_path / "target" / "a.h5")
     assert set(asked) == {tmp_path / "target"} and not list((tmp_path / "target").iterdir())
+
+
+FILLED = """
+import errno, resource, signal, sys
+import numpy as np
+from omac import paths
+from omac.data.episodes import Episodes
+data = Episodes.load(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as a quota that is met half way
+paths.FULL.add(errno.EFBIG)
+try:
+    data.save(sys.argv[2])
+except paths.DiskFull as e:
+    print(e)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of resources")
+def test_a_disk_that_fills_up_under_episodes_crashes_nothing_at_the_end_of_the_process(toy, tmp_path):
+    """HDF5 tells of a full disk in many lines and crashes when the process ends, if it is HDF5 that meets it."""
+    toy.save(tmp_path / "a.h5")
+    words = [sys.executable, "-c", FILLED, tmp_path / "a.h5", tmp_path / "b.h5"]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "b.h5 cannot be written: the disk of" in done.stdout and done.stdout.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
 
 
 def test_no_check_of_a_setting_hides_in_the_code_as_a_number_close_to_another():

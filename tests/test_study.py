@@ -1,5 +1,7 @@
 """A cell from file to rows, the tables made of rows, and the command line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from omac.config.hyper import load_params
 from omac.data.episodes import Episodes
 from omac.datasets import digest, registry
 from omac.evaluation import battle_seeds, evaluate
-from omac.files import read_table, write_csv
+from omac.files import read_rows, read_table, write_csv
 from omac.schema import SCORES
 from omac.study import cell as study
 from omac.study import prepare
@@ -169,6 +171,26 @@ def test_without_its_simulator_a_cell_reports_offline_and_claims_no_battles(cell
     assert written[written.kind.isin(["value", "final"])].held_q_correlation.notna().all()
     assert set(fought.simulator) == {"none"} and len(fought) == 24 + 12
     assert results.final_table(written)["return"].tolist()[1] == "not fought"
+
+
+def test_data_of_an_environment_without_a_simulator_are_checked_shown_and_learned_from(
+    toy, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(study, "BUILD", tmp_path / "build")
+    for env, map_name in (("mpe", "simple_spread"), ("smax", "3m")):
+        other = replace(toy, about={**toy.about, "env": env, "map": map_name})
+        name = f"own-{map_name}-random"
+        file = tmp_path / "episodes" / f"{name}-100.h5"
+        other.select(range(200)).save(file)
+        other.select(range(200, 300), sample_of=300).save(tmp_path / "episodes" / f"{name}-held.h5")
+        assert main(["check", str(file)]) == main(["card", str(file)]) == 0
+        assert f"there is no simulator of {env}:{map_name} here" in capsys.readouterr().out
+        rows = study.run_cell(
+            f"{name}-100", "bc", profile="smoke", folder=tmp_path, progress=False, out=tmp_path / f"{env}.csv"
+        )[0]
+        final = rows[rows.kind == "final"]
+        assert set(final.simulator) == {"none"} and final.held_log_likelihood.notna().all()
+        assert len(read_rows(tmp_path / f"{env}.csv")) == len(rows)
 
 
 def test_two_runs_of_one_cell_write_identical_bytes_and_resume_for_free(cell, tmp_path):
