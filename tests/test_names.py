@@ -49,7 +49,7 @@ def edited(tmp_path):
         for key in keys:
             section = section[key]
         section[last] = value
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
         return load_params(tmp_path / "params.yaml")
 
     return read
