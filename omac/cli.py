@@ -126,6 +126,9 @@ def build_parser():
     one = command(cards, "write the committed cards of a map: facts, episodes, states, replays")
     one.add_argument("datasets", nargs="+", help="names, or files (.h5), of one map, one a level")
 
+    one = command(steps, "train until the values have converged, and write the curves that the numbers of steps follow")
+    one.add_argument("datasets", nargs="+", help=a_sample)
+
     one = command(check, "say in one line what is wrong with a file")
     one.add_argument("file", type=Path)
 
@@ -234,6 +237,16 @@ def cards(args):
 
     parts = read_levels([Path(x) if x.endswith(".h5") else ensure(x) for x in args.datasets])
     print("\n".join(map(shown, [*write_cards(parts), *replays(parts)])))
+
+
+def steps(args):
+    from omac.paths import shown
+    from omac.study.prepare import ensure
+    from omac.study.steps import write_curves
+
+    for dataset in args.datasets:
+        ensure(dataset)
+        print(shown(write_curves(dataset)), flush=True)
 
 
 def check(args):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omac.config.names import read_yaml
 from omac.paths import ROOT, atomic, shown
-from omac.schema import HIGHEST, KEYS, KINDS_OF_ROWS, LEVELS, LONGEST, MAPS, NAMED, NAMES, SCORES
+from omac.schema import HIGHEST, KEYS, KINDS_OF_ROWS, LEVELS, LONGEST, MAPS, NAMED, NAMES, PUBLISHED, SCORES
 
 MARK = b"# sha256 "  # begins the line that seals a file
 SUMS = "SHA256SUMS"  # of a folder, as `sha256sum -c` reads it
@@ -139,6 +139,9 @@ def _names(rows):
     yield "algorithm", known, f"data in a row of that kind, else one of {', '.join(algorithms)}: schema.NAMES"
     known = text["variant"].isin(["", *params["variants"]])
     yield "variant", known, f"nothing, or one of {', '.join(params['variants'])}: params.yaml"
+    policies = {name for of_algorithm in params["temperatures"].values() for name in of_algorithm}
+    known = text["temperature"].isin(["", PUBLISHED, *policies])
+    yield "temperature", known, "one of an algorithm's temperatures in params.yaml, or nothing where no policy acts"
     known = text["profile"].isin(params["profiles"])
     yield "profile", known, f"one of {', '.join(params['profiles'])}: params.yaml"
 

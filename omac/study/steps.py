@@ -1,0 +1,62 @@
+"""Curves that the numbers of steps are chosen by: OMAC's values until they have converged, and cloning's held-out likelihood."""
+
+from dataclasses import replace
+
+import pandas as pd
+import torch
+
+from omac import algorithms
+from omac.analysis.steps import EVERY, LONGEST, MOST, converged
+from omac.config.hyper import load_params, settings
+from omac.datasets.registry import DataSet, load
+from omac.files import write_csv
+from omac.paths import ROOT
+from omac.progress import bar
+from omac.study.machine import machine
+from omac.training.trainer import Trainer
+
+SEED = 100  # of these networks: none of the study's own
+
+
+def value_curve(data, hyper, progress=None):
+    """Train OMAC's values of one seed until they have converged, MOST steps at most. Returns rows, a dict every EVERY steps."""
+    trainer, rows = Trainer(data, algorithms.get("omac"), hyper, [SEED]), []
+    with bar(progress, MOST, "step") as shown_bar:
+        for step in range(MOST):
+            trainer.step(step, "value")
+            shown_bar.update()
+            if (step + 1) % EVERY == 0:
+                probe = trainer.probe(trainer.replay)
+                means = {name: float(probe[name].mean()) for name in ("q_tot", "ret", "adv_std", "w_q")}
+                rows.append({"curve": "values", "step": step + 1, **means})
+                if converged(pd.DataFrame(rows).set_index("step")["q_tot"]) is not None:
+                    break
+    return [{**row, "return_followed": row.pop("ret")} for row in rows]
+
+
+def cloning_curve(data, held, hyper, progress=None):
+    """Clone with one seed for LONGEST steps. Returns rows, a dict every EVERY steps, with the held-out log-likelihood."""
+    trainer, rows = Trainer(data, algorithms.get("bc"), hyper, [SEED], held=held), []
+    trainer.finish_values()
+    with bar(progress, LONGEST, "step") as shown_bar:
+        for step in range(LONGEST):
+            trainer.step(step, "policy")
+            shown_bar.update()
+            if (step + 1) % EVERY == 0:
+                found = trainer.probe_policies(trainer.held_out)
+                likelihood = float(found["log_likelihood"][0, 0])
+                rows.append({"curve": "cloning", "step": step + 1, "held_log_likelihood": likelihood})
+    return rows
+
+
+def write_curves(dataset, profile="laptop", progress=True):
+    """Write both curves of a data set to data/steps/<dataset>.csv. Returns the path."""
+    params, wanted = load_params(), DataSet.parse(dataset)
+    torch.set_num_threads(params["threads"])
+    hyper, _ = settings(params, profile, wanted.map, wanted.level)
+    hyper = replace(hyper, steps=MOST)
+    data, held = load(dataset), load(wanted.held.name)
+    rows = value_curve(data, hyper, f"values of {dataset}" if progress else None)
+    rows += cloning_curve(data, held, hyper, f"cloning of {dataset}" if progress else None)
+    table = pd.DataFrame([{"map": wanted.map, "level": wanted.level, **row} for row in rows])
+    return write_csv(table.assign(machine=machine("cpu")), ROOT / "data" / "steps" / f"{dataset}.csv")
