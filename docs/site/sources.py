@@ -6,6 +6,9 @@ import shutil
 from pathlib import Path
 
 import yaml
+from explore import explore_page
+
+from omac.schema import LEVELS, MAPS
 
 # every file that a page may link to; raw data and what a run by hand writes are not among them
 FILES = [
@@ -27,7 +30,7 @@ TITLES = {  # of the tables that the notebooks write
 CONTENTS = {  # the sidebar: caption, pages
     "Start": ["docs/index", "docs/install"],
     "Notebooks": ["notebooks/*"],
-    "Results": ["docs/results", "docs/verdict", "docs/steps", "docs/figures", "docs/tables"],
+    "Results": ["docs/results", "docs/verdict", "docs/explore", "docs/figures", "docs/tables", "docs/steps"],
     "Method and data": ["docs/equations", "docs/deviations", "docs/data", "docs/behaviour", "docs/starcraft"],
     "Work with it": [
         *("docs/add_an_algorithm", "docs/design", "api/index", "docs/cluster", "docs/speed", "docs/reliability"),
@@ -49,12 +52,16 @@ def stage(root, folder):
     write_reference(folder)
     (folder / "docs" / "tables.md").write_text(tables_page(folder), encoding="utf-8")
     (folder / "docs" / "figures.md").write_text(figures_page(folder, origins), encoding="utf-8")
+    (folder / "docs" / "explore.md").write_text(explore_page(root, MAPS, LEVELS), encoding="utf-8")
     for page in folder.rglob("*.md"):
         text = re.sub(r"(?<=\d) ± (?=\d)", "\u00a0±\u00a0", page.read_text(encoding="utf-8"))  # one word on narrow screens
         page.write_text(link_packages(text, page, folder), encoding="utf-8")
     readme = folder / "README.md"
     text = re.sub(r"^\[!\[.*\n", "", readme.read_text(encoding="utf-8"), flags=re.M)  # badges are fetched
-    readme.write_text(text + "".join(contents(caption, pages) for caption, pages in CONTENTS.items()), encoding="utf-8")
+    listed = {page for pages in CONTENTS.values() for page in pages}
+    others = {p.relative_to(folder).with_suffix("").as_posix() for p in (folder / "docs").glob("*.md")} - listed
+    sidebar = {**CONTENTS, **({"More": sorted(others)} if others else {})}
+    readme.write_text(text + "".join(contents(caption, pages) for caption, pages in sidebar.items()), encoding="utf-8")
 
 
 def contents(caption, pages):
@@ -88,15 +95,15 @@ def complete_tables(folder, origins):
     """Give every generated table a heading, where it has none, and the links to what made it."""
     for path in [*(folder / "figures").glob("*.md"), *(folder / "docs" / "_generated").glob("*.md")]:
         name, text = path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")
-        head = "" if text.startswith("# ") else f"# {TITLES[path.stem]}\n\n"
+        head = "" if text.startswith("# ") else f"# {TITLES.get(path.stem, path.stem)}\n\n"
         path.write_text(f"{head}{text}\n\n{origin_line(name, origins, folder)}\n", encoding="utf-8")
 
 
 def tables_page(folder):
     """Return the page that lists all generated tables."""
-    pages = ["benchmarks/results", *(f"figures/{x}" for x in TITLES)]
-    pages += sorted(p.relative_to(folder).with_suffix("").as_posix() for p in (folder / "docs/_generated").glob("*.md"))
-    return "# Tables\n\nEach table says at its end what made it.\n\n```{toctree}\n:titlesonly:\n\n" + "\n".join(f"/{x}" for x in pages) + "\n```\n"
+    files = [*(folder / "docs" / "_generated").glob("*.md"), *(folder / "figures").glob("*.md"), folder / "benchmarks/results.md"]
+    pages = "\n".join(f"/{p.relative_to(folder).with_suffix('').as_posix()}" for p in sorted(files))
+    return f"# Tables\n\nEach table says at its end what made it.\n\n```{{toctree}}\n:titlesonly:\n\n{pages}\n```\n"
 
 
 def figures_page(folder, origins):
