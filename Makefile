@@ -30,8 +30,8 @@ repro: setup          ## the study: resumes where it stopped, JOBS cells side by
 	$(RUN) dvc repro
 	$(MAKE) figures
 
-figures: setup        ## every table and figure of notebooks 04 to 08 from the committed results, without training
-	$(RUN) jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/0[45678]_*.ipynb
+figures: setup        ## every table and figure of notebooks 04 to 09 from the committed results, without training
+	$(RUN) jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/0[456789]_*.ipynb
 
 verify: setup         ## do data, battles and a cell come out here as committed? about ten minutes
 	$(RUN) python -m omac verify --jobs $(JOBS)

@@ -129,8 +129,13 @@ def build_parser():
     one = command(cards, "write the committed cards of a map: facts, episodes, states, replays")
     one.add_argument("datasets", nargs="+", help="names, or files (.h5), of one map, one a level")
 
-    one = command(steps, "train until the values have converged, and write the curves that the numbers of steps follow")
+    one = command(steps, "write the curves that the numbers of steps follow: of OMAC's values, of cloning's likelihood")
+    one.add_argument("curve", choices=("values", "cloning"))
     one.add_argument("datasets", nargs="+", help=a_sample)
+
+    one = command(controls, "score the policies that learn nothing from observations on a data set's map")
+    one.add_argument("datasets", nargs="+", help=a_sample)
+    one.add_argument("--profile", default="laptop", help="of params.yaml: its seeds and battles; default: laptop")
 
     one = command(check, "say in one line what is wrong with a file")
     one.add_argument("file", type=Path)
@@ -265,11 +270,22 @@ def cards(args):
 def steps(args):
     from omac.paths import shown
     from omac.study.prepare import ensure
-    from omac.study.steps import write_curves
+    from omac.study.steps import write_curve
 
     for dataset in args.datasets:
         ensure(dataset)
-        print(shown(write_curves(dataset)), flush=True)
+        print(shown(write_curve(dataset, args.curve)), flush=True)
+
+
+def controls(args):
+    from omac.paths import shown
+    from omac.study.controls import run_controls
+    from omac.study.prepare import ensure, home
+
+    params, folder = home(args.profile)
+    for dataset in args.datasets:
+        ensure(dataset, params, folder)
+        print("\n".join(map(shown, run_controls(dataset, params, args.profile, folder))), flush=True)
 
 
 def check(args):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omac.config.names import read_yaml
 from omac.paths import ROOT, atomic, shown
-from omac.schema import HIGHEST, KEYS, KINDS_OF_ROWS, LEVELS, LONGEST, MAPS, NAMED, NAMES, PUBLISHED, SCORES
+from omac.schema import CONTROLS, HIGHEST, KEYS, KINDS_OF_ROWS, LEVELS, LONGEST, MAPS, NAMED, NAMES, PUBLISHED, SCORES
 
 MARK = b"# sha256 "  # begins the line that seals a file
 SUMS = "SHA256SUMS"  # of a folder, as `sha256sum -c` reads it
@@ -134,7 +134,7 @@ def _names(rows):
     yield "map", text["map"].isin(MAPS) | (word["map"] & ~smax), f"in SMAX one of {', '.join(MAPS)}"
     yield "level", text["level"].isin(LEVELS) | (word["level"] & ~smax), f"in SMAX one of {', '.join(LEVELS)}"
     yield "kind", text["kind"].isin(KINDS_OF_ROWS), f"one of {', '.join(KINDS_OF_ROWS)}"
-    algorithms = [a for a in NAMES if a != "data"]
+    algorithms = [a for a in {**NAMES, **CONTROLS} if a != "data"]
     known = (text["algorithm"] == "data").where(own, text["algorithm"].isin(algorithms))
     yield "algorithm", known, f"data in a row of that kind, else one of {', '.join(algorithms)}: schema.NAMES"
     known = text["variant"].isin(["", *params["variants"]])

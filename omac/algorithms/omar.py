@@ -3,7 +3,7 @@
     L_pi = -(1 - c) E[sum_a pi_i(a) Q_i(a)] - c E[log pi_i(a*)],  c = search_weight
 
 a* is the argmax of Q_i over available actions, or what a cross-entropy method finds (`search: cem`). `critic` says what the
-values ask for at o' (register 29). twin, as published: the target policy's greedy action, valued by the smaller of two
+values ask for at o' (register 32). twin, as published: the target policy's greedy action, valued by the smaller of two
 critics; values and policy then need one another and are learned side by side. cql: CQL-MA's critic, which asks no policy.
 """
 

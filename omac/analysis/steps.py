@@ -8,7 +8,8 @@ from omac.paths import ROOT
 EVERY = 1_000  # steps between two points of a curve
 MOVES = 0.02  # of the mean of Q_tot in EVERY steps: values that move less have converged
 MOST = 20_000  # steps of the values at most; a data set that is not converged by then is marked
-LONGEST = 10_000  # steps of cloning that are looked at
+NEAR = 0.005  # nats
+LONGEST = 8_000  # steps of cloning that are looked at
 
 
 def converged(q_tot):
@@ -41,11 +42,11 @@ def value_steps(found):
 
 
 def policy_steps(found):
-    """Return one number of policy steps for all data sets: where the held-out log-likelihood of cloning, averaged over data
-    sets, is highest.
+    """Return one number of policy steps for all data sets: the largest at which the held-out log-likelihood of cloning,
+    averaged over data sets, is within NEAR of its best.
     """
-    cloning = found[found["curve"] == "cloning"]
-    return int(cloning.groupby("step")["held_log_likelihood"].mean().idxmax())
+    likelihood = found[found["curve"] == "cloning"].groupby("step")["held_log_likelihood"].mean()
+    return int(likelihood.index[likelihood >= likelihood.max() - NEAR].max())
 
 
 def table(found):

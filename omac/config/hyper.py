@@ -63,7 +63,7 @@ class Hyper:
     beta_policy: float = _f(0.1, "register 25: ICQ", above=0)
     alpha_value: float = _f(1_000.0, "register 25: ICQ", above=0)
     policy_credit: str = _f("raw", "register 26: w_i in ICQ's policy loss", among=("raw", "sum_one", "none"))
-    critic: str = _f("twin", "register 29: OMAR's critic as published", among=("twin", "cql"))
+    critic: str = _f("twin", "register 32: OMAR's critic as published", among=("twin", "cql"))
     search: str = _f("argmax", "register 28: OMAR's search", among=("argmax", "cem"))
     # 0: the policy gradient alone; 1: the searched action alone
     search_weight: float = _f(0.5, "register 28: OMAR's c", low=0, high=1)

@@ -102,10 +102,12 @@ def check_grid(grid, variants, steps):
     A cell needs a line under `steps`, for there DVC looks for its settings.
     """
     lists = ("maps", "levels", "subsets", "ablations")  # named once, used below
-    check_mapping("grid", grid, (*lists, "data", "cells"), ("data", "cells"))
-    if not isinstance(grid["data"], list):
-        raise ValueError(f"grid, data is {grid['data']!r}; it must be a list of blocks {{maps, levels, parts}}")
-    blocks = {f"grid, data, block {i + 1}": block for i, block in enumerate(grid["data"])}
+    check_mapping("grid", grid, (*lists, "data", "controls", "cells"), ("data", "controls", "cells"))
+    blocks = {}
+    for section in ("data", "controls"):
+        if not isinstance(grid[section], list):
+            raise ValueError(f"grid, {section} is {grid[section]!r}; it must be a list of blocks {{maps, levels, parts}}")
+        blocks |= {f"grid, {section}, block {i + 1}": block for i, block in enumerate(grid[section])}
     of_cells = {f"grid, cells, {name}": block for name, block in check_mapping("grid, cells", grid["cells"]).items()}
     what_each_may = {"maps": ("map", MAPS), "levels": ("level", LEVELS), "parts": ("part", (*RATIOS, HELD))}
     for where, block in {**blocks, **of_cells}.items():

@@ -152,7 +152,12 @@ def score(trained, env, hyper, seeds, progress=None):
         if env is None:
             scores = [not_fought() for _ in fighters]
         else:  # all policies of a seed fight the same battles
-            battles = [battle_seeds(EVALUATION[kind], seed, step, shape=(episodes,)) for step, seed, _ in fighters]
+            battles = [
+                final_battles(seed, episodes)
+                if kind == "final"
+                else battle_seeds(EVALUATION[kind], seed, step, shape=(episodes,))
+                for step, seed, _ in fighters
+            ]
             states = [snapshot["policy"] for snapshot in snapshots]
             label = progress and f"{kind} {progress}"
             scores = score_columns(
@@ -166,6 +171,11 @@ def score(trained, env, hyper, seeds, progress=None):
     evaluated = rows_of("eval", trained.snapshots, hyper.eval_episodes)
     final = rows_of("final", trained.snapshots[-1:], hyper.final_episodes)
     return values + evaluated + final
+
+
+def final_battles(seed, episodes):
+    """The battles of the last policies of a seed, uint32 [episodes]: the same for every algorithm, however long it trained."""
+    return battle_seeds(EVALUATION["final"], seed, shape=(episodes,))
 
 
 def not_fought():

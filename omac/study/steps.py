@@ -49,14 +49,15 @@ def cloning_curve(data, held, hyper, progress=None):
     return rows
 
 
-def write_curves(dataset, profile="laptop", progress=True):
-    """Write both curves of a data set to data/steps/<dataset>.csv. Returns the path."""
+def write_curve(dataset, curve, profile="laptop", progress=True):
+    """Write a curve of a data set, "values" or "cloning", to data/steps/<dataset>-<curve>.csv. Returns the path."""
     params, wanted = load_params(), DataSet.parse(dataset)
     torch.set_num_threads(params["threads"])
     hyper, _ = settings(params, profile, wanted.map, wanted.level)
-    hyper = replace(hyper, steps=MOST)
-    data, held = load(dataset), load(wanted.held.name)
-    rows = value_curve(data, hyper, f"values of {dataset}" if progress else None)
-    rows += cloning_curve(data, held, hyper, f"cloning of {dataset}" if progress else None)
+    data, label = load(dataset), f"{curve} of {dataset}" if progress else None
+    if curve == "values":
+        rows = value_curve(data, replace(hyper, steps=MOST), label)
+    else:
+        rows = cloning_curve(data, load(wanted.held.name), hyper, label)
     table = pd.DataFrame([{"map": wanted.map, "level": wanted.level, **row} for row in rows])
-    return write_csv(table.assign(machine=machine("cpu")), ROOT / "data" / "steps" / f"{dataset}.csv")
+    return write_csv(table.assign(machine=machine("cpu")), ROOT / "data" / "steps" / f"{dataset}-{curve}.csv")
