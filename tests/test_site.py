@@ -88,13 +88,16 @@ def test_every_generated_table_has_a_heading_and_says_what_made_it(staged):
     assert tables
     for path in tables:
         text = path.read_text()
-        assert text.startswith("# ") and re.search(r"^Made by `python -m omac .+` from \[.+\]\(.+\)\.$", text, re.M), path
+        assert text.startswith("# ") and re.search(r"^Made by `python -m omac .+` from \[.+\]\(.+\)\.$", text, re.M), (
+            path
+        )
 
 
 def test_every_figure_of_the_pipeline_is_shown_with_its_notebook_and_rows(staged):
     text = (staged / "docs" / "figures.md").read_text()
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
-    drawn = [path for stage in stages for out in stage.get("outs", []) for path in out if path.endswith(".png")]
+    named = [path for stage in stages for out in stage.get("outs", []) for path in out if path.endswith(".png")]
+    drawn = [path for path in named if (ROOT / path).is_file()]  # not those of a notebook that waits for its first run
     assert drawn and all(f"](../{path})" in text for path in drawn)
     assert text.count("Made by `python -m omac notebook ") == len(drawn)
 
@@ -110,7 +113,14 @@ def test_the_reference_has_every_module(staged):
 
 
 def test_docstrings_are_plain_text_to_sphinx(site_module):
-    lines = ["Weigh |x| by w_ and *all* of `a*b_`.", "", "Returns:", "    (w_v [K,B,n], {name: w_q}),", "    a pair.", ""]
+    lines = [
+        "Weigh |x| by w_ and *all* of `a*b_`.",
+        "",
+        "Returns:",
+        "    (w_v [K,B,n], {name: w_q}),",
+        "    a pair.",
+        "",
+    ]
     site_module("reference").escape(None, "function", "f", None, None, lines)
     assert lines[0] == r"Weigh \|x\| by w\_ and \*all\* of `a*b_`."
     assert lines[2:] == [":returns: (w_v [K,B,n], {name: w_q}), a pair. ", ""]
@@ -121,7 +131,14 @@ def test_docstrings_are_plain_text_to_sphinx(site_module):
 
 def rows_of(temperatures, level="good"):
     """Rows of two seeds for each temperature of OMAC."""
-    about = {"env": "smax", "map": "6h_vs_8z", "level": level, "ratio": "100", "algorithm": "omac", "variant": "default"}
+    about = {
+        "env": "smax",
+        "map": "6h_vs_8z",
+        "level": level,
+        "ratio": "100",
+        "algorithm": "omac",
+        "variant": "default",
+    }
     for i, name in enumerate(temperatures):
         for seed in (0, 1):
             scores = {"return_mean": str(10 + i + seed), "win_rate": "0.5", "weight_share": str(1 - i / 10)}
@@ -135,7 +152,13 @@ def test_the_slider_follows_the_order_of_the_settings_and_the_rows(site_module):
     (cell,) = explore.arrange(rows, settings)
     assert (cell["map"], cell["level"], cell["algorithm"]) == ("6h_vs_8z", "good", "omac")
     first, last = cell["points"]
-    assert (first["name"], first["mean"], first["std"], first["wins"], first["share"]) == ("published", 11.5, 0.5, 0.5, 0.9)
+    assert (first["name"], first["mean"], first["std"], first["wins"], first["share"]) == (
+        "published",
+        11.5,
+        0.5,
+        0.5,
+        0.9,
+    )
     assert (last["name"], last["changes"], last["mean"]) == ("beta_15", "beta 15.0", 10.5)
 
 

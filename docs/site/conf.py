@@ -45,7 +45,12 @@ html_title = "OMAC companion"
 html_static_path = [
     "static",
     # one file, with its fonts as outlines: formulas need no network
-    str(Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax" / "tex-svg-full.js"),
+    str(
+        Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
+        / "static"
+        / "mathjax"
+        / "tex-svg-full.js"
+    ),
 ]
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -16,7 +16,7 @@ BATTLES = """
 
 The battle of median return of each data set. Blue discs are ours, orange ones the enemy. A disc's fill is its health, a line is an attack, a cross a death.
 
-<div class="explore" id="battles">
+<div class="explore" id="battle-picker">
 <table>
 {rows}
 </table>
@@ -31,7 +31,7 @@ One set of values, one policy for each temperature. To the left a policy clones 
 Points are means over seeds of the last policies, bars are ± 1 standard deviation. The share of the data is the effective sample size of the policy's weights, as a share of the batch.
 The rows are those of [data/results.csv](../data/results.csv), the settings those of `temperatures` in [params.yaml](../params.yaml).
 
-<div class="explore" id="temperature">
+<div class="explore">
 <p><label>data set <select id="dataset"></select></label> <label>algorithm <select id="algorithm"></select></label></p>
 <p><label>temperature <input type="range" id="slider" min="0" max="1" step="1" value="0"></label> <output id="reading"></output></p>
 <svg id="plot" viewBox="0 0 640 300" role="img" aria-label="Return of the last policy at each temperature"></svg>

@@ -1,5 +1,6 @@
 """What the site is built from: copies of the project's pages and of the files they link to, and pages made of them."""
 
+import json
 import os
 import re
 import shutil
@@ -54,14 +55,28 @@ def stage(root, folder):
     (folder / "docs" / "figures.md").write_text(figures_page(folder, origins), encoding="utf-8")
     (folder / "docs" / "explore.md").write_text(explore_page(root, MAPS, LEVELS), encoding="utf-8")
     for page in folder.rglob("*.md"):
-        text = re.sub(r"(?<=\d) ± (?=\d)", "\u00a0±\u00a0", page.read_text(encoding="utf-8"))  # one word on narrow screens
+        text = re.sub(
+            r"(?<=\d) ± (?=\d)", "\u00a0±\u00a0", page.read_text(encoding="utf-8")
+        )  # one word on narrow screens
         page.write_text(link_packages(text, page, folder), encoding="utf-8")
+    for notebook in (folder / "notebooks").glob("*.ipynb"):
+        notebook.write_text(pass_on_alt_texts(notebook.read_text(encoding="utf-8")), encoding="utf-8")
     readme = folder / "README.md"
     text = re.sub(r"^\[!\[.*\n", "", readme.read_text(encoding="utf-8"), flags=re.M)  # badges are fetched
     listed = {page for pages in CONTENTS.values() for page in pages}
     others = {p.relative_to(folder).with_suffix("").as_posix() for p in (folder / "docs").glob("*.md")} - listed
     sidebar = {**CONTENTS, **({"More": sorted(others)} if others else {})}
     readme.write_text(text + "".join(contents(caption, pages) for caption, pages in sidebar.items()), encoding="utf-8")
+
+
+def pass_on_alt_texts(text):
+    """Repeat the alternative texts of a notebook's pictures where MyST looks for them, in the cells' metadata."""
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        said = [about["alt"] for x in cell.get("outputs", []) for about in x.get("metadata", {}).values() if "alt" in about]
+        if said:
+            cell["metadata"]["mystnb"] = {"image": {"alt": said[-1]}}
+    return json.dumps(notebook)
 
 
 def contents(caption, pages):
@@ -86,9 +101,9 @@ def origin_line(path, origins, folder):
         return ""
     command, inputs = origins[path]
     here = Path(path).parent
-    files = [x for x in inputs if (folder / x).is_file()]
-    links = ", ".join(f"[{x}]({os.path.relpath(x, here)})" for x in files)
-    return f"Made by `{command}` from {links}."
+    named = [x for x in inputs if not x.startswith("build/")]
+    links = [f"[{x}]({os.path.relpath(x, here)})" if (folder / x).is_file() else f"`{x}`" for x in named]
+    return f"Made by `{command}` from {', '.join(links)}."
 
 
 def complete_tables(folder, origins):
@@ -101,7 +116,11 @@ def complete_tables(folder, origins):
 
 def tables_page(folder):
     """Return the page that lists all generated tables."""
-    files = [*(folder / "docs" / "_generated").glob("*.md"), *(folder / "figures").glob("*.md"), folder / "benchmarks/results.md"]
+    files = [
+        *(folder / "docs" / "_generated").glob("*.md"),
+        *(folder / "figures").glob("*.md"),
+        folder / "benchmarks/results.md",
+    ]
     pages = "\n".join(f"/{p.relative_to(folder).with_suffix('').as_posix()}" for p in sorted(files))
     return f"# Tables\n\nEach table says at its end what made it.\n\n```{{toctree}}\n:titlesonly:\n\n{pages}\n```\n"
 
@@ -109,12 +128,26 @@ def tables_page(folder):
 def figures_page(folder, origins):
     """Return the page that shows all figures of the study, each with its vector file, notebook and rows."""
     text = "# Figures\n\nEach figure with the notebook that explains it and the rows it was drawn from.\n"
-    for path in sorted(x for x in origins if x.startswith("figures/") and x.endswith(".png")):
+    said = figure_texts(folder)
+    drawn = [x for x in origins if x.startswith("figures/") and x.endswith(".png") and (folder / x).is_file()]
+    for path in sorted(drawn):
         name = Path(path).stem
         vector = f" · [SVG](../{path[:-4]}.svg)" if (folder / path).with_suffix(".svg").exists() else ""
-        text += f"\n## {name}\n\n[![Figure {name}, explained in the notebook](../{path})](../{path})\n\n"
+        alt = said.get(name, f"Figure {name}, explained in its notebook").replace("[", "(").replace("]", ")")
+        text += f"\n## {name}\n\n[![{alt}](../{path})](../{path})\n\n{alt}.\n\n"
         text += f"[PNG](../{path}){vector}. {origin_line(path, origins, folder).replace('](../', '](../')}\n"
     return text
+
+
+def figure_texts(folder):
+    """Read what the notebooks' alternative texts say of the figures that they save: {name: text}."""
+    found = {}
+    for notebook in (folder / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            for name, text in re.findall(r"\"([\w-]+)(?:\.png)?\"\)+,\s+alt=\"([^\"]+)\"", source):
+                found[name] = text
+    return found
 
 
 def write_reference(folder):
@@ -135,7 +168,9 @@ def write_reference(folder):
         (api / f"{package}.md").write_text(text, encoding="utf-8")
     names = "\n".join(sorted(packages))
     intro = "What the docstrings say, package by package. [Design](../docs/design.md) has the layers."
-    (api / "index.md").write_text(f"# API reference\n\n{intro}\n\n```{{toctree}}\n:titlesonly:\n\n{names}\n```\n", encoding="utf-8")
+    (api / "index.md").write_text(
+        f"# API reference\n\n{intro}\n\n```{{toctree}}\n:titlesonly:\n\n{names}\n```\n", encoding="utf-8"
+    )
 
 
 def link_packages(text, page, folder):

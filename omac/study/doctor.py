@@ -40,7 +40,8 @@ def report():
         **simulators(),
         "data here": f"{len(list((ROOT / 'data' / 'episodes').glob('*.h5')))} data sets; missing ones are made on demand",
         "study": study(),
-        "environment": " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("OMAC_")) or "no OMAC_*",
+        "environment": " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("OMAC_"))
+        or "no OMAC_*",
     }
     return "\n".join(f"{name:<12} {text}" for name, text in lines.items())
 

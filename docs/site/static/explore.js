@@ -1,6 +1,6 @@
 // Battles: a link of the table puts its picture into the frame. Temperature: the slider moves along committed rows.
 (() => {
-  const battles = document.querySelector("#battles");
+  const battles = document.querySelector("#battle-picker");
   if (battles) {
     const picture = battles.querySelector("img");
     const caption = battles.querySelector("figcaption");
