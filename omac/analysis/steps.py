@@ -8,7 +8,7 @@ from omac.paths import ROOT
 EVERY = 1_000  # steps between two points of a curve
 MOVES = 0.02  # of the mean of Q_tot in EVERY steps: values that move less have converged
 MOST = 20_000  # steps of the values at most; a data set that is not converged by then is marked
-NEAR = 0.005  # nats
+NEAR = 0.01  # nats: an action is at most 1 % less likely
 LONGEST = 8_000  # steps of cloning that are looked at
 
 
@@ -52,7 +52,9 @@ def policy_steps(found):
 def table(found):
     """One line per data set: the steps of its values by the rule, and its Q_tot then, before, and the returns that followed."""
     lines = []
-    best = found[found["curve"] == "cloning"].set_index("step").groupby(["map", "level"])["held_log_likelihood"].idxmax()
+    best = (
+        found[found["curve"] == "cloning"].set_index("step").groupby(["map", "level"])["held_log_likelihood"].idxmax()
+    )
     for (name, level), steps in value_steps(found).items():
         x = found[(found["curve"] == "values") & (found["map"] == name) & (found["level"] == level)].set_index("step")
         end = x.loc[steps]

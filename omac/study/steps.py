@@ -16,6 +16,12 @@ from omac.study.machine import machine
 from omac.training.trainer import Trainer
 
 SEED = 100  # of these networks: none of the study's own
+PROBED = {
+    "q_tot": "q_tot",
+    "return_followed": "ret",
+    "adv_std": "adv_std",
+    "w_q": "w_q",
+}  # columns, and what a probe calls them
 
 
 def value_curve(data, hyper, progress=None):
@@ -27,11 +33,11 @@ def value_curve(data, hyper, progress=None):
             shown_bar.update()
             if (step + 1) % EVERY == 0:
                 probe = trainer.probe(trainer.replay)
-                means = {name: float(probe[name].mean()) for name in ("q_tot", "ret", "adv_std", "w_q")}
+                means = {column: float(probe[name].mean()) for column, name in PROBED.items()}
                 rows.append({"curve": "values", "step": step + 1, **means})
                 if converged(pd.DataFrame(rows).set_index("step")["q_tot"]) is not None:
                     break
-    return [{**row, "return_followed": row.pop("ret")} for row in rows]
+    return rows
 
 
 def cloning_curve(data, held, hyper, progress=None):
