@@ -73,7 +73,9 @@ def pass_on_alt_texts(text):
     """Repeat the alternative texts of a notebook's pictures where MyST looks for them, in the cells' metadata."""
     notebook = json.loads(text)
     for cell in notebook["cells"]:
-        said = [about["alt"] for x in cell.get("outputs", []) for about in x.get("metadata", {}).values() if "alt" in about]
+        said = [
+            about["alt"] for x in cell.get("outputs", []) for about in x.get("metadata", {}).values() if "alt" in about
+        ]
         if said:
             cell["metadata"]["mystnb"] = {"image": {"alt": said[-1]}}
     return json.dumps(notebook)
