@@ -62,13 +62,19 @@ NAMED = (
     "simulator",
     "machine",
 )  # columns of names; all others are numbers
+SIMULATED = {  # environments with a simulator here, and their maps; None: as the game has them
+    "smax": MAPS,
+    "toy": ("line",),
+    "smac": None,
+    "smac-madt": None,
+}
 HIGHEST = {  # what a battle of each environment may return; shields regenerate in StarCraft II, up to 29 has been published
     "smax": 20.01,
     "toy": 20.01,
     "smac": 30.0,
     "smac-madt": 30.0,
 }
-LONGEST = 1_000  # steps of a battle, in any environment
+LONGEST = 1_000  # steps of a battle, in any of these
 SET = ["map", "level", "ratio"]  # columns that tell data sets of one simulator apart
 OFFLINE = {  # columns known without a simulator, and what tables call them
     "held_log_likelihood": "log-likelihood",

@@ -52,7 +52,8 @@ def value_curves(log, probe, title):
         label="mean discounted return that followed",
     )
     axes[0].set(xlabel="gradient steps", ylabel="value (discounted return)")
-    axes[0].set_ylim(bottom=0)
+    both = mean[["q_tot", "return_followed"]].to_numpy()
+    axes[0].set_ylim(min(0, 1.1 * both.min()), max(1.1 * both.max(), 0.1 * np.abs(both).max()))
     ret, q = probe["ret"][0], probe["q_tot"][0]
     axes[1].scatter(ret, q, s=3, alpha=0.3, color=COLOURS["omac"], lw=0)
     ends = [min(ret.min(), q.min()), max(ret.max(), q.max())]

@@ -79,8 +79,17 @@ def titled_legend(figure, axes, title, ncols=7, last=()):
     if not found:
         figure.suptitle(title, fontsize=9)
         return
-    style = {"ncols": min(ncols, len(found)), "fontsize": 8, "title_fontsize": 9, "frameon": False}
+    style = {"ncols": _columns(list(found), ncols), "fontsize": 8, "title_fontsize": 9, "frameon": False}
     figure.legend(found.values(), found, title=title, loc="outside upper center", **style)
+
+
+def _columns(labels, most, width=100):
+    """Return in how many columns a legend's labels fit a page: `width` is in characters, seven of them for each sign."""
+    for columns in range(min(most, len(labels)), 1, -1):
+        rows = -(-len(labels) // columns)
+        if sum(max(map(len, labels[i : i + rows])) + 7 for i in range(0, len(labels), rows)) <= width:
+            return columns
+    return 1
 
 
 def save(figure, path):
