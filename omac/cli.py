@@ -86,17 +86,20 @@ def seed(text):
 
 def build_parser():
     """Build the parser of all commands; each sets `run`, the function that it is."""
+    from omac.config.params import ALGORITHMS
     from omac.datasets.loaders.catalogue import SOURCES
+    from omac.paths import project_version
     from omac.schema import HELD, LEVELS, MAPS, RATIOS
 
     maps, levels, parts = (", ".join(x) for x in (MAPS, LEVELS, (*RATIOS, HELD)))
     a_map, a_level = f"a map; of SMAX: {maps}", f"a level; of SMAX: {levels}"
     a_sample = f"<source>-<map>-<level>-<part>, such as {MAPS[1]}'s smax-{MAPS[1]}-{LEVELS[1]}-100; parts: {parts}"
     parser = Parser(
-        prog="python -m omac",
+        prog="omac" if Path(sys.argv[0]).stem == "omac" else "python -m omac",
         description="The OMAC companion.",
         epilog=f"maps of SMAX: {maps}; levels: {levels}; parts of a data set: {parts} (100, 50 and 10 % of it, {HELD}: never trained on)",
     )
+    parser.add_argument("--version", action="version", version=f"omac {project_version()}")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
 
     def command(run, text):
@@ -156,6 +159,26 @@ def build_parser():
 
     one = command(check, "say in one line what is wrong with a file")
     one.add_argument("file", type=Path)
+
+    one = command(
+        train,
+        "train one cell, all its seeds, and write its rows: what notebooks/03_train.ipynb runs, omac.study.cell.run_cell",
+    )
+    one.add_argument("dataset", help=f"{a_sample}; made first where it is missing")
+    one.add_argument("algorithm", help=", ".join(ALGORITHMS))
+    one.add_argument("--variant", default="default", help="a name under `variants` in params.yaml; default: default")
+    one.add_argument("--profile", help="smoke (a minute), quick, laptop or paper; default: params.yaml's")
+    one.add_argument("--seeds", type=seed, nargs="+", help="default: the profile's")
+    one.add_argument(
+        "--temperature",
+        nargs="+",
+        metavar="NAME",
+        help="names under `temperatures` in params.yaml, a policy each; default: all of the algorithm's",
+    )
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>; default: auto")
+    one.add_argument("--out", type=Path, metavar="FILE", help="default: build/train/<cell>-<profile>.csv")
+
+    command(doctor, "say what is installed and what this machine can run, on one screen")
 
     command(code, "write what each stage of dvc.yaml runs, without comments and outputs, to build/code/")
 
@@ -338,6 +361,31 @@ def check(args):
     print(f"{shown(args.file)}: {len(data)} episodes, all checks passed")
     if reason:
         print(f"its sizes were not held against a simulator: {reason}")
+
+
+def train(args):
+    from omac.analysis.results import final_table, short
+    from omac.config.hyper import load_params
+    from omac.paths import BUILD, shown
+    from omac.study.cell import cell_settings, run_cell
+    from omac.study.prepare import ensure, home
+
+    profile = args.profile or load_params()["profile"]
+    params, folder = home(profile)
+    cell_settings(params, args.dataset, args.algorithm, args.variant, profile, args.device, args.temperature)
+    name = f"{args.dataset}-{args.algorithm}-{args.variant}-{profile}"
+    out = args.out or BUILD / "train" / f"{name}.csv"
+    ensure(args.dataset, params, folder)
+    chosen = {"temperatures": args.temperature, "seeds": args.seeds}
+    rows = run_cell(args.dataset, args.algorithm, args.variant, profile, out, args.device, params, folder, **chosen)[0]
+    print(short(final_table(rows)).to_string(index=False))
+    print(f"{shown(out)}: {len(rows)} rows, by omac.study.cell.run_cell, as notebooks/03_train.ipynb writes them")
+
+
+def doctor(args):
+    from omac.study.doctor import report
+
+    print(report())
 
 
 def code(args):

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from omac.analysis.statistics import interval, profile
-from omac.plots.style import COLOURS, DASHES, panels
+from omac.plots.style import COLOURS, DASHES, PAGE, panels, titled_legend
 from omac.schema import LABEL
 
 
@@ -16,7 +16,7 @@ def profiles(scores, algorithms, data_sets, title):
     algorithms, data_sets  what to draw; every algorithm has every data set
     Bands are 95 % stratified bootstrap intervals over seeds.
     """
-    figure, axes = panels(7.2, 3.0, 2)
+    figure, axes = panels(PAGE, 3.1, 2)
     for ax, row, label, top in ((axes[0], 0, "return (0-20)", 20), (axes[1], 1, "win rate", 1)):
         at = np.linspace(0, top, 201)
         for name in algorithms:
@@ -25,6 +25,5 @@ def profiles(scores, algorithms, data_sets, title):
             ax.plot(at, profile(runs, at), color=COLOURS[name], ls=DASHES.get(name, "-"), label=LABEL[name])
             ax.fill_between(at, low, high, color=COLOURS[name], alpha=0.15, lw=0)
         ax.set(xlabel=label, ylabel="share of runs above" if row == 0 else "", ylim=(-0.02, 1.02), xlim=(0, top))
-    axes[0].legend(loc="lower left", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    titled_legend(figure, axes, title)
     return figure
