@@ -107,7 +107,7 @@ def build_parser():
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
 
     def command(run, text):
-        sub = commands.add_parser(run.__name__, help=text, description=text)
+        sub = commands.add_parser(run.__name__.rstrip("_"), help=text, description=text)
         sub.set_defaults(run=run)
         return sub
 
@@ -126,6 +126,26 @@ def build_parser():
 
     one = command(subsample, "draw a seeded sample of a raw data set")
     one.add_argument("dataset", help=a_sample)
+
+    one = command(
+        import_, "take what you recorded as a data set: PyMARL's HDF5, a Vault, MADT's pickles, this project's HDF5"
+    )
+    one.add_argument("file", type=Path, help="a file, a folder of files, or a Vault: its folder or a zip of it")
+    one.add_argument("--layout", required=True, help="pymarl, vault, madt or hdf5")
+    for name in ("env", "map", "level"):
+        one.add_argument(f"--{name}", help="a name; needed where the file does not say it itself")
+    one.add_argument(
+        "--policies", nargs="+", default=(), help="who acted; needed where the file does not say it itself"
+    )
+    one.add_argument("--source", default="imported", help="first part of the data set's name; default: imported")
+
+    one = command(export, "write a data set in a layout that others read")
+    one.add_argument("dataset", help="<source>-<map>-<level>, with -<part> a sample of it")
+    one.add_argument("--layout", required=True, help="vault (OG-MARL's), pymarl (padded HDF5) or hdf5 (this project's)")
+    one.add_argument("--out", type=Path, help="where to; default: build/export/")
+
+    one = command(release, "write the archive of all SMAX data sets, with cards, digests, description and checksums")
+    one.add_argument("--out", type=Path, help="the zip; default: build/release/")
 
     one = command(card, "print a data card")
     one.add_argument("file", type=Path)
@@ -226,13 +246,48 @@ def pull(args):
 
 
 def subsample(args):
-    from omac.datasets.registry import draw_sample
+    from omac.config.hyper import load_params
+    from omac.datasets.registry import DataSet, draw_sample
     from omac.paths import shown
-    from omac.study.prepare import check_names
+    from omac.study.prepare import check_names, fitted
 
     check_names(args.dataset)
-    path, digest = draw_sample(args.dataset)
-    print(f"{shown(path)}  digest {digest.sha256}")
+    params, said = fitted(load_params(), DataSet.parse(args.dataset))
+    path, digest = draw_sample(args.dataset, params)
+    print(f"{shown(path)}  digest {digest.sha256}", *filter(None, [said]), sep="\n")
+
+
+def import_(args):
+    from omac.config.hyper import load_params
+    from omac.datasets.importing import Recorded, import_file
+    from omac.datasets.registry import DataSet
+    from omac.paths import shown
+    from omac.study.prepare import fitted
+
+    told = Recorded(args.env, args.map, args.level, tuple(args.policies), args.source)
+    name, path, digest = import_file(args.file, args.layout, told)
+    print(f"{shown(path)}: {digest.sizes['episodes']} episodes, digest {digest.sha256}")
+    sample = name if name.count("-") == 3 else f"{name}-100"
+    if said := fitted(load_params(), DataSet.parse(sample))[1]:
+        print(said)
+    print(
+        f"train on it: papermill notebooks/03_train.ipynb build/{sample}.ipynb --cwd notebooks -p dataset {sample} -p profile quick"
+    )
+
+
+def export(args):
+    from omac.paths import shown
+    from omac.study.publish import export_data
+
+    path, sha256 = export_data(args.dataset, args.layout, args.out)
+    print(f"{shown(path)}  digest {sha256}")
+
+
+def release(args):
+    from omac.paths import shown
+    from omac.study.publish import release_suite
+
+    print(shown(release_suite(args.out)))
 
 
 def card(args):
@@ -262,11 +317,13 @@ def steps(args):
 
 
 def controls(args):
+    from omac.config.names import check_name
     from omac.paths import shown
     from omac.study.controls import run_controls
     from omac.study.prepare import ensure, home
 
     params, folder = home(args.profile)
+    check_name("profile", args.profile, params["profiles"])
     for dataset in args.datasets:
         ensure(dataset, params, folder)
         print("\n".join(map(shown, run_controls(dataset, params, args.profile, folder))), flush=True)
@@ -395,13 +452,15 @@ def verify(args):
 
 def table(args):
     from omac.analysis.agreement import DIFFERENT, agreement
-    from omac.analysis.results import arrival, final_table, short
+    from omac.analysis.results import arrival, final_table, fought, short
     from omac.files import read_rows
 
     rows = read_rows(args.file)
     table = final_table(rows)
     if "q_tot" in rows:
         print("have the values arrived?", arrival(rows).to_string(index=False), "", sep="\n")
+    if not fought(rows):
+        print("no simulator, no battles: offline metrics, of held-out episodes, take the place of scores")
     print(short(table).to_string(index=False))
     if args.against:
         found = agreement(rows, read_rows(args.against))

@@ -76,7 +76,11 @@ def softmax_weights(signal, log_p, batch, hypers):
 
 def credit(w, how):
     """The share of each agent in the policy's loss [K,B,n] by `policy_credit`: raw w_i, sum_one w_i / sum_j w_j, or none."""
-    return {"raw": lambda: w, "sum_one": lambda: w / w.sum(-1, keepdim=True).clamp(min=1e-8), "none": lambda: torch.ones_like(w)}[how]()
+    return {
+        "raw": lambda: w,
+        "sum_one": lambda: w / w.sum(-1, keepdim=True).clamp(min=1e-8),
+        "none": lambda: torch.ones_like(w),
+    }[how]()
 
 
 def policy_loss(nets, batch, signal, hypers):

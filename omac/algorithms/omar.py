@@ -30,7 +30,11 @@ def build(spec, hyper, gens):
     twin = hyper.critic == "twin"
     second = common.critic(spec, hyper, gens) if twin else nn.Module()
     for name in ("q", "mix", "q_bar", "mix_bar"):
-        setattr(nets, name.replace("_bar", "") + "_twin" + "_bar" * name.endswith("_bar"), getattr(second, name, nn.Identity()))
+        setattr(
+            nets,
+            name.replace("_bar", "") + "_twin" + "_bar" * name.endswith("_bar"),
+            getattr(second, name, nn.Identity()),
+        )
     nets.pi_bar = copy.deepcopy(nets.pi).requires_grad_(False) if twin else nn.Identity()
     return nets
 

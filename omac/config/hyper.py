@@ -72,7 +72,9 @@ class Hyper:
     # of the values, and of all where values and policy are learned side by side
     steps: int = _f(10_000, "register 1: profile", low=1)
     policy_steps: int = _f(4_000, "register 11: of the policies, after the values", low=1)
-    top_share: float = _f(1.0, "register 34: of the episodes that are cloned, those of the highest return", above=0, high=1)
+    top_share: float = _f(
+        1.0, "register 34: of the episodes that are cloned, those of the highest return", above=0, high=1
+    )
     global_input: str = _f("state", "register 4: OMIGA", among=("state", "joint_obs"))
     bootstrap: str = _f("target", "register 8: OMIGA", among=("target", "online"))
     advantage: str = _f("target", "register 9: IQL, OMIGA", among=("target", "online"))
@@ -199,7 +201,9 @@ def of_policies(params, algorithm, hyper, names=None):
     known = check_mapping("temperatures", params["temperatures"]).get(algorithm) or {PUBLISHED: {}}
     for name in names or ():
         check_name(f"temperature of {algorithm}", name, known)
-    found = {name: hyper.change(known[name] or {}, f"temperature {name}") for name in known if not names or name in names}
+    found = {
+        name: hyper.change(known[name] or {}, f"temperature {name}") for name in known if not names or name in names
+    }
     if hyper.schedule == "joint":  # the spread over the data is known when the values are finished
         found = {name: h for name, h in found.items() if h.advantage_scale != "std"}
     return found

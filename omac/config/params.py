@@ -82,7 +82,9 @@ def check_temperatures(temperatures):
         for name, changes in of_algorithm.items():
             check_mapping(f"temperatures of {algorithm}, {name}", changes)
         if next(iter(of_algorithm), None) != PUBLISHED or of_algorithm[PUBLISHED]:
-            raise ValueError(f"temperatures of {algorithm}: the first must be `{PUBLISHED}: {{}}`, the cell's own settings")
+            raise ValueError(
+                f"temperatures of {algorithm}: the first must be `{PUBLISHED}: {{}}`, the cell's own settings"
+            )
     return temperatures
 
 
@@ -106,7 +108,9 @@ def check_grid(grid, variants, steps):
     blocks = {}
     for section in ("data", "controls"):
         if not isinstance(grid[section], list):
-            raise ValueError(f"grid, {section} is {grid[section]!r}; it must be a list of blocks {{maps, levels, parts}}")
+            raise ValueError(
+                f"grid, {section} is {grid[section]!r}; it must be a list of blocks {{maps, levels, parts}}"
+            )
         blocks |= {f"grid, {section}, block {i + 1}": block for i, block in enumerate(grid[section])}
     of_cells = {f"grid, cells, {name}": block for name, block in check_mapping("grid, cells", grid["cells"]).items()}
     what_each_may = {"maps": ("map", MAPS), "levels": ("level", LEVELS), "parts": ("part", (*RATIOS, HELD))}

@@ -116,19 +116,20 @@ def attributes(f):
             raise DataError(name, "file", f"{len(f.attrs)} attributes", DAMAGED)
         keys = list(f.attrs)
     for key in keys:
-        with translated(name, f"file: attribute {key}"):
-            kind = f.attrs.get_id(key)
-            if (
-                kind.shape != ()
-                or h5py.check_string_dtype(kind.dtype) is None
-                or kind.get_storage_size() > ATTRIBUTE_BYTES
-            ):
-                raise TypeError(f"{kind.dtype} {kind.shape} where a JSON text is expected")
-            found[key] = json.loads(f.attrs[key])
+        found[key] = attribute(f, key)
     if SEAL in found and found.pop(SEAL) != _seal(found):
         changed = "file", "its attributes are not those that were written", DAMAGED
         raise DataError(name, *(bad_attribute(found) or changed))  # the more telling of the two
     return found
+
+
+def attribute(f, key, most=ATTRIBUTE_BYTES):
+    """Read one attribute of an open file, a JSON text of at most so many bytes. Raises DataError for any other, or for none."""
+    with translated(shown(f.filename), f"file: attribute {key}"):
+        kind = f.attrs.get_id(key)
+        if kind.shape != () or h5py.check_string_dtype(kind.dtype) is None or kind.get_storage_size() > most:
+            raise TypeError(f"{kind.dtype} {kind.shape} where a JSON text is expected")
+        return json.loads(f.attrs[key])
 
 
 def seal_attributes(f):

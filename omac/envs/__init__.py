@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from omac.envs.battle import Battle, Spec, Step, View
-from omac.schema import MAPS
+from omac.schema import SIMULATED
 
 __all__ = ["Battle", "Spec", "Step", "View", "fits", "make", "missing"]
 
@@ -18,14 +18,16 @@ def fits(data, simulator):
 
 
 def missing(name):
-    """Why no battle of "<env>:<map>" can be fought on this machine, in one line; "" when it can.
-
-    Data of any other environment or map can be learned from: only fighting needs a simulator.
-    """
+    """Why no battle of "<env>:<map>" can be fought on this machine, in one line; "" when it can."""
     env, _, map_name = name.partition(":")
-    if env not in ("smac", "smac-madt"):
-        known = map_name in {"smax": MAPS, "toy": ("line",)}.get(env, ())
-        return "" if known else f"there is no simulator of {name} here: its policies learn, and do not fight"
+    maps = SIMULATED.get(env, ())
+    if maps is not None:
+        of_env = f"{env} is fought on {', '.join(maps)} alone" if maps else f"there are {', '.join(SIMULATED)}"
+        return (
+            ""
+            if map_name in maps
+            else f"no simulator is known for {name} ({of_env}): offline metrics take the place of scores"
+        )
     from omac.envs.smac.env import require_smac
 
     try:

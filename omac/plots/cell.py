@@ -48,7 +48,8 @@ def value_curves(log, probe, title):
         label="mean discounted return that followed",
     )
     axes[0].set(xlabel="gradient steps", ylabel="value (discounted return)")
-    axes[0].set_ylim(0, 1.45 * max(mean["q_tot"].max(), mean["return_followed"].max()))
+    both = mean[["q_tot", "return_followed"]].to_numpy()
+    axes[0].set_ylim(min(0, 1.1 * both.min()), max(1.45 * both.max(), 0.1 * np.abs(both).max()))
     axes[0].legend(loc="upper left", fontsize=8)
     ret, q = probe["ret"][0], probe["q_tot"][0]
     axes[1].scatter(ret, q, s=3, alpha=0.3, color=COLOURS["omac"], lw=0)

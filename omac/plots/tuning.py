@@ -14,7 +14,9 @@ def return_over_share(found, variants=("default",)):
         variants: whose settings are joined by lines; of OMAC's ablations one line each.
     """
     found = found[found["algorithm"].isin(DRAWN) & found["variant"].isin(variants) & found["share"].notna()]
-    sets = sorted(dict.fromkeys(zip(found["map"], found["level"], strict=True)), key=lambda x: (x[0], LEVELS.index(x[1])))
+    sets = sorted(
+        dict.fromkeys(zip(found["map"], found["level"], strict=True)), key=lambda x: (x[0], LEVELS.index(x[1]))
+    )
     columns = min(3, max(1, len(sets)))
     rows = -(-len(sets) // columns)
     figure, axes = grid([2.6] * rows, columns, 3.4 * columns)
@@ -28,7 +30,9 @@ def return_over_share(found, variants=("default",)):
             for _, point in line.iterrows():
                 if algorithm != "bc" and variant == "default":
                     text = point["temperature"].replace("_", " ").replace("published", "paper")
-                    ax.annotate(text, (point["share"], point["return"]), xytext=(3, 4), textcoords="offset points", fontsize=6)
+                    ax.annotate(
+                        text, (point["share"], point["return"]), xytext=(3, 4), textcoords="offset points", fontsize=6
+                    )
         ax.set(xscale="log", xlabel="effective sample share of the weights", title=f"{name} {level}", ylim=(0, 20.5))
         ax.title.set_fontsize(9)
         ax.invert_xaxis()

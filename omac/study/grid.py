@@ -16,7 +16,7 @@ HEAD = "# Written by `python -m omac grid` from params.yaml's grid: a line each,
 
 
 def plan(params):
-    """Spell out the grid. Returns {"maps": [...], "raws": {...}, "datasets": {...}, "controls": {...}, "cells": {...}}, each by name.
+    """Spell out the grid. Returns {"maps": [...], "raws": {...}, "datasets": {...}, "controls": {...}, "weights": {...}, "cells": {...}}, each by name.
 
     A cell is an algorithm, or "<algorithm>-<variant>", on a data set. Raises ValueError for a name that means nothing.
     """
@@ -47,8 +47,9 @@ def plan(params):
     for block in grid["controls"]:
         for map_name, level, part in product(block["maps"], block["levels"], block["parts"]):
             controls[DataSet("smax", map_name, level, str(part)).name] = {"map": map_name, "level": level}
+    weights = {d: {} for d in datasets if {f"{d}-omac", f"{d}-omac-wo_cca"} <= set(cells)}  # Figure 4's
     maps = list(dict.fromkeys(raw["map"] for raw in raws.values()))
-    return {"maps": maps, "raws": raws, "datasets": datasets, "controls": controls, "cells": cells}
+    return {"maps": maps, "raws": raws, "datasets": datasets, "controls": controls, "weights": weights, "cells": cells}
 
 
 def result_files(params):
@@ -62,7 +63,7 @@ def write_plan(path=ROOT / "cells.yaml", params=None):
     found = plan(params or load_params())
     lines = [HEAD, f"maps: [{', '.join(found.pop('maps'))}]\n"]
     for section, entries in found.items():
-        lines.append(f"{section}:\n")
+        lines.append(f"{section}:\n" if entries else f"{section}: {{}}\n")
         for name, entry in entries.items():
             flow = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=10_000).strip()
             lines.append(f"  {name}: {flow}\n")

@@ -85,7 +85,7 @@ def obtain(entry, file, digest=None, url=None):
                 shown(there / folder), "file", "nothing there", f"{entry.get}; put it at <OMAC_MIRROR>/{file}"
             )
         digests = {p.name: sha256(p) for p in found}
-        return found, {"address": f"OMAC_MIRROR/{folder}", "files": _short(digests)}
+        return found, {"address": f"OMAC_MIRROR/{folder}", "files": short_list(digests)}
     if isinstance(there, Path):
         path = there / file
         if not path.is_file():
@@ -109,7 +109,7 @@ def obtain(entry, file, digest=None, url=None):
     return [path], {"address": address, "files": {PurePosixPath(file).name: got}}
 
 
-def _short(digests):
+def short_list(digests):
     """{name: sha256} of few files; of many, their number and the sha256 of all these lines (`sha256sum *`)."""
     if len(digests) <= 16:
         return digests
