@@ -23,6 +23,7 @@ def main(argv=None):
     words = sys.argv[1:] if argv is None else argv
     try:
         args = build_parser().parse_args(words)
+        _check_variables()
         return args.run(args) or 0
     except KeyboardInterrupt:
         print("interrupted: the same command begins again, or goes on where it keeps checkpoints", file=sys.stderr)
@@ -33,6 +34,12 @@ def main(argv=None):
     except Exception as e:
         print(f"error: {explain(e, *words[:1])}", file=sys.stderr)
         return 1
+
+
+def _check_variables():
+    from omac.config.names import check_variables
+
+    check_variables()
 
 
 def explain(error, command="omac"):
