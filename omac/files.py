@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 from omac.config.names import read_yaml
-from omac.paths import ROOT, atomic, shown
+from omac.paths import BUILD, ROOT, alone, atomic, shown
 from omac.schema import (
     CONTROLS,
     HIGHEST,
@@ -56,11 +56,12 @@ def unseal(content, name, remedy=None):
 def record_sums(*paths):
     """Write the sha256 of files of one folder into its SHA256SUMS, the others' lines kept. Returns its path."""
     sums = Path(paths[0]).parent / SUMS
-    known = _read(sums) if sums.exists() else {}
-    known |= {Path(p).name: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths}
-    lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items()) if (sums.parent / name).exists()]
-    with atomic(sums) as part:
-        part.write_text("".join(lines))
+    found = {Path(p).name: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths}
+    with alone(BUILD / "sums.lock", f"another process writes {shown(sums)}"):
+        known = {**(_read(sums) if sums.exists() else {}), **found}
+        lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items()) if (sums.parent / name).exists()]
+        with atomic(sums) as part:
+            part.write_text("".join(lines))
     return sums
 
 
@@ -93,7 +94,7 @@ def check_sums(sums):
 def _read(sums):
     """{file name: sha256} of a SHA256SUMS. Raises ValueError for a line of another form."""
     known = {}
-    for number, line in enumerate(sums.read_text().splitlines(), 1):
+    for number, line in enumerate(sums.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         digest, two, name = line.partition("  ")
         if len(digest) != 64 or not two or not name:
             raise ValueError(

@@ -286,6 +286,17 @@ def test_data_of_another_width_than_the_attributes_say_is_refused(toy, tmp_path)
         wrong.save(tmp_path / "x.h5")
 
 
+@pytest.mark.parametrize("key", ["note", "level", "policy_returns"])
+def test_an_attribute_that_could_be_and_is_not_as_it_was_written_is_refused(key, toy, tmp_path):
+    """No digest that is kept elsewhere covers what a file says of its policies and itself."""
+    whole = {**toy.about, "note": "a", "policy_returns": [1.5]}
+    replace(toy, about=whole).save(tmp_path / "x.h5")
+    assert Episodes.load(tmp_path / "x.h5").about == whole
+    attribute(key, {"note": "b", "level": "rando", "policy_returns": [1.25]}[key])(tmp_path / "x.h5")
+    with pytest.raises(DataError, match="its attributes are not those that were written"):
+        Episodes.load(tmp_path / "x.h5")
+
+
 def test_a_bad_container_is_not_written_and_a_crash_leaves_the_old_file(toy, file, tmp_path, monkeypatch):
     before = sha256(file)
     with pytest.raises(DataError):

@@ -6,47 +6,49 @@ from omac.files import read_table
 from omac.paths import ROOT
 
 EVERY = 1_000  # steps between two points of a curve
-MOVES = 0.02  # of the mean of Q_tot in EVERY steps: values that move less have converged
-MOST = 20_000  # steps of the values at most; a data set that is not converged by then is marked
-NEAR = 0.01  # nats: an action is at most 1 % less likely
-LONGEST = 8_000  # steps of cloning that are looked at
+DRIFT = 0.02  # of the mean of Q_tot in EVERY steps: values that move less have converged
+VALUE_STEPS = 20_000  # steps of the values at most; a data set that is not converged by then is marked
+AS_LIKELY = 0.01  # nats: an action is at most 1 % less likely
+CLONING_STEPS = 8_000  # steps of cloning that are looked at
 
 
 def converged(q_tot):
-    """Return the first step at which the mean of Q_tot has moved by less than MOVES in EVERY steps, or None.
+    """Return the first step at which the mean of Q_tot has moved by less than DRIFT in EVERY steps, or None.
 
     q_tot: a Series by step.
     """
     moved = (q_tot.diff() / q_tot).abs()
-    steps = q_tot.index[moved < MOVES]
+    steps = q_tot.index[moved < DRIFT]
     return int(steps[0]) if len(steps) else None
 
 
-def curves(folder=ROOT / "data" / "steps"):
+def read_curves(folder=ROOT / "data" / "steps"):
     """Read the curves of all data sets: a DataFrame with the columns map, level, curve, step, q_tot, return_followed,
     held_log_likelihood.
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
-        raise FileNotFoundError(f"no curves in {folder}: run `python -m omac steps DATASET` for each data set")
+        raise FileNotFoundError(
+            f"no curves in {folder}: run `python -m omac steps values DATASET`, and `steps cloning`"
+        )
     return pd.concat([read_table(f) for f in files], ignore_index=True)
 
 
 def value_steps(found):
-    """Return {(map, level): step at which the values have converged, MOST where they have not} of curves."""
+    """Return {(map, level): step at which the values have converged, VALUE_STEPS where they have not} of curves."""
     of_values = found[found["curve"] == "values"]
     return {
-        data_set: converged(x.set_index("step")["q_tot"]) or MOST
+        data_set: converged(x.set_index("step")["q_tot"]) or VALUE_STEPS
         for data_set, x in of_values.groupby(["map", "level"], sort=False)
     }
 
 
 def policy_steps(found):
     """Return one number of policy steps for all data sets: the largest at which the held-out log-likelihood of cloning,
-    averaged over data sets, is within NEAR of its best.
+    averaged over data sets, is within AS_LIKELY of its best.
     """
     likelihood = found[found["curve"] == "cloning"].groupby("step")["held_log_likelihood"].mean()
-    return int(likelihood.index[likelihood >= likelihood.max() - NEAR].max())
+    return int(likelihood.index[likelihood >= likelihood.max() - AS_LIKELY].max())
 
 
 def table(found):
@@ -66,7 +68,7 @@ def table(found):
                 "level": level,
                 "return that followed": f"{end['return_followed']:.2f}",
                 "Q_tot meets it at step": int(crossed[0]) if len(crossed) else "never",
-                "Q_tot converged at step": steps if done else f"not by {MOST}",
+                "Q_tot converged at step": steps if done else f"not by {VALUE_STEPS}",
                 "Q_tot then": f"{end['q_tot']:.2f}",
                 "cloning's held-out likelihood is highest at step": best.get((name, level), ""),
             }

@@ -30,7 +30,7 @@ def repeat_parameters(net, times):
     return net
 
 
-def logits(pi, batch):
+def policy_logits(pi, batch):
     """Logits [K,P,B,n,A] of the network `pi` of K*P policies, of all actions."""
     seeds = len(batch.a)
     policies = len(next(pi.parameters())) // seeds
@@ -39,7 +39,7 @@ def logits(pi, batch):
 
 def log_probs(pi, batch, hyper):
     """log pi_i(.|o_i) [K,P,B,n,A] of the network `pi`; with `mask_actions` over available actions alone (register 16)."""
-    x = logits(pi, batch)
+    x = policy_logits(pi, batch)
     return F.log_softmax(x.masked_fill(~batch.avail[:, None], MASKED) if hyper.mask_actions else x, -1)
 
 
@@ -51,7 +51,7 @@ def log_pi(pi, batch, hyper):
 @torch.no_grad()
 def policy_diagnostics(pi, batch, hyper):
     """[K,P] each: entropy (nats), log-likelihood of the data's actions, share of agent-steps where the greedy action is the data's."""
-    x = logits(pi, batch)
+    x = policy_logits(pi, batch)
     available = x.masked_fill(~batch.avail[:, None], MASKED)
     log_p = F.log_softmax(available if hyper.mask_actions else x, -1)
     return {

@@ -6,7 +6,7 @@ import torch
 
 from omac.config.hyper import load_params
 from omac.datasets.registry import DataSet, load
-from omac.nn.policy import MASKED, logits, take
+from omac.nn.policy import MASKED, policy_logits, take
 from omac.paths import ROOT
 from omac.schema import DISTRIBUTIONS
 from omac.study.cell import cell_settings, checkpoint_path
@@ -35,7 +35,7 @@ def credit(nets, batch):
             joint = batch.a.clone()
             joint[..., i] = a
             w_q[..., i, a] = nets.mix(batch.s, joint).w_q[..., i]
-    published = logits(nets.pi, batch)[:, 0]
+    published = policy_logits(nets.pi, batch)[:, 0]
     greedy = published.masked_fill(~batch.avail, MASKED).argmax(-1)
     uniform = (w_q * batch.avail).sum(-1) / batch.avail.sum(-1)
     return w_v, dict(zip(DISTRIBUTIONS, (take(w_q, batch.a), take(w_q, greedy), uniform), strict=True))

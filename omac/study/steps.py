@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from omac import algorithms
-from omac.analysis.steps import EVERY, LONGEST, MOST, converged
+from omac.analysis.steps import CLONING_STEPS, EVERY, VALUE_STEPS, converged
 from omac.config.hyper import load_params, settings
 from omac.datasets.registry import DataSet, load
 from omac.files import write_csv
@@ -25,10 +25,10 @@ PROBED = {
 
 
 def value_curve(data, hyper, progress=None):
-    """Train OMAC's values of one seed until they have converged, MOST steps at most. Returns rows, a dict every EVERY steps."""
+    """Train OMAC's values of one seed until they have converged, VALUE_STEPS steps at most. Returns rows, a dict every EVERY steps."""
     trainer, rows = Trainer(data, algorithms.get("omac"), hyper, [SEED]), []
-    with bar(progress, MOST, "step") as shown_bar:
-        for step in range(MOST):
+    with bar(progress, VALUE_STEPS, "step") as shown_bar:
+        for step in range(VALUE_STEPS):
             trainer.step(step, "value")
             shown_bar.update()
             if (step + 1) % EVERY == 0:
@@ -41,11 +41,11 @@ def value_curve(data, hyper, progress=None):
 
 
 def cloning_curve(data, held, hyper, progress=None):
-    """Clone with one seed for LONGEST steps. Returns rows, a dict every EVERY steps, with the held-out log-likelihood."""
+    """Clone with one seed for CLONING_STEPS steps. Returns rows, a dict every EVERY steps, with the held-out log-likelihood."""
     trainer, rows = Trainer(data, algorithms.get("bc"), hyper, [SEED], held=held), []
     trainer.finish_values()
-    with bar(progress, LONGEST, "step") as shown_bar:
-        for step in range(LONGEST):
+    with bar(progress, CLONING_STEPS, "step") as shown_bar:
+        for step in range(CLONING_STEPS):
             trainer.step(step, "policy")
             shown_bar.update()
             if (step + 1) % EVERY == 0:
@@ -62,7 +62,7 @@ def write_curve(dataset, curve, profile="laptop", progress=True):
     hyper, _ = settings(params, profile, wanted.map, wanted.level)
     data, label = load(dataset), f"{curve} of {dataset}" if progress else None
     if curve == "values":
-        rows = value_curve(data, replace(hyper, steps=MOST), label)
+        rows = value_curve(data, replace(hyper, steps=VALUE_STEPS), label)
     else:
         rows = cloning_curve(data, load(wanted.held.name), hyper, label)
     table = pd.DataFrame([{"map": wanted.map, "level": wanted.level, **row} for row in rows])

@@ -27,7 +27,7 @@ from omac.training.parameters import clip_per_seed, parameter_groups, target_pai
 from omac.training.replay import Replay
 from omac.training.state import TrainingResult, TrainState
 
-CHUNK = 2_048  # transitions whose signal is computed at once, when the values are finished
+SIGNAL_CHUNK = 2_048  # transitions whose signal is computed at once, when the values are finished
 
 
 class Diverged(RuntimeError):
@@ -185,7 +185,7 @@ class Trainer:
             self.signal = {}
             return
         parts = []
-        for t in torch.arange(self.replay.steps, device=self.replay.view.device).split(CHUNK):
+        for t in torch.arange(self.replay.steps, device=self.replay.view.device).split(SIGNAL_CHUNK):
             parts.append(self.alg.signal(self.nets, self.replay.at(t.expand(len(self.seeds), -1)), self.hyper))
         self.signal = self.scaled({name: torch.cat([x[name] for x in parts], 1) for name in parts[0]})
 

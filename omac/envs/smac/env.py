@@ -1,6 +1,5 @@
 """Real StarCraft II (oxwhirl/smac) behind the Battle contract: one game process for each battle, all step at once."""
 
-import importlib.util
 import os
 import weakref
 
@@ -8,28 +7,11 @@ import numpy as np
 
 from omac.envs.battle import Spec, Step, View, check_actions
 from omac.envs.smac import madt_obs
+from omac.envs.smac.package import require_smac
 from omac.envs.smac.process import Fight, Slot, end_all
-from omac.envs.smac.worker import Crash, Frame, Missing, Refused
+from omac.envs.smac.worker import CannotRun, Crash, Frame, Missing, Refused
 
-HOW = "pip install -e '.[smac]' (from its git repository) and install StarCraft II 4.10 with SC2PATH set"
 FACTORY = "smac.env:StarCraft2Env"
-
-
-def require_smac():
-    """Raise RuntimeError unless the StarCraft Multi-Agent Challenge is installed; tells PyPI's unrelated `smac` apart."""
-    try:
-        found, right = importlib.util.find_spec("smac"), None
-        right = found and importlib.util.find_spec("smac.env")
-    except ImportError:
-        found, right = True, None
-    if not found:
-        raise RuntimeError(
-            f"the StarCraft Multi-Agent Challenge is not installed: {HOW}. PyPI's package `smac` is another program"
-        )
-    if not right:
-        raise RuntimeError(
-            f"the installed package `smac` is PyPI's SMAC3, a hyper-parameter optimiser: pip uninstall smac, then {HOW}"
-        )
 
 
 def most_battles():
@@ -150,6 +132,9 @@ class Smac:
                 f"StarCraft II or its maps were not found ({e}): install StarCraft II 4.10, set SC2PATH to its folder "
                 "and put SMAC's maps into its Maps/SMAC_Maps/"
             ) from None
+        except CannotRun as e:
+            self.close()
+            raise RuntimeError(f"StarCraft II is there and cannot be run: {e}") from None
         except BaseException:
             self.close()
             raise
