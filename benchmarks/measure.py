@@ -16,7 +16,7 @@ from torch import profiler
 from torch.utils.flop_counter import FlopCounterMode
 
 from omac import algorithms
-from omac.analysis.results import arrival
+from omac.analysis.results import crossing
 from omac.behaviour import levels
 from omac.config.hyper import load_params, settings
 from omac.datasets import registry
@@ -246,12 +246,12 @@ def planned(params, profile):
     return {(m, x): settings(params, profile, m, x)[0].steps for m in grid["maps"] for x in grid["levels"]}
 
 
-def arrived(rows, profile):
-    """{(map, level): gradient step at which OMAC's mean Q_tot first meets the return that followed}, by the study's own
+def crossed(rows, profile):
+    """{(map, level): gradient step at which OMAC's mean Q_tot first meets the return-to-go in the data}, by the study's own
     `rows` of whole data sets; data sets that are not run, or where it never does, are left out.
     """
     mine = rows[(rows["profile"] == profile) & (rows["algorithm"] == "omac") & (rows["ratio"] == 100)]
-    reached = arrival(mine).set_index(SET[:2])["Q_tot reaches it at step"]
+    reached = crossing(mine).set_index(SET[:2])["Q_tot crosses it at step"]
     return {data_set: int(step) for data_set, step in reached.items() if step != "never"}
 
 

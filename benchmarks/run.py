@@ -58,7 +58,7 @@ def report(profile, cell_steps):
     once = sum(parts[phase]["seconds"] for phase in ("start-up (imports)", "data", "compiling"))
     snapshot = parts[measure.SNAPSHOTS]["seconds"] * hyper.eval_every / hyper.steps
     speed = measure.side_by_side(params, profile)
-    plan, needed = measure.planned(params, profile), measure.arrived(read_table(RESULTS), profile)
+    plan, needed = measure.planned(params, profile), measure.crossed(read_table(RESULTS), profile)
     grid = measure.cell_seconds(speed, params, profile, plan, once, snapshot)
     cells = measure.whole(grid, params["grid"])
     most = max(grid, key=lambda row: row["evaluation"] / row["omac"])
@@ -88,7 +88,9 @@ By map, all its seconds as run over all its projected ones: {", ".join(f"{m} {by
 """
     if set(needed) == set(plan):
         least = measure.whole(measure.cell_seconds(speed, params, profile, needed, once, snapshot), params["grid"])
-        ratios.append(("the same, but no step after OMAC's values have arrived", measure.hours(least)))
+        ratios.append(
+            ("the same, but no step after OMAC's values have crossed the data's returns", measure.hours(least))
+        )
     return f"""# Benchmarks
 
 {table([{"": what, "measured": x} for what, x in ratios])}

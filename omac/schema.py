@@ -4,6 +4,7 @@ MAPS = ("5m_vs_6m", "6h_vs_8z", "3s5z_vs_3s6z", "corridor")  # the paper's four
 CARDS = tuple(f"smax-{name}" for name in MAPS) + ("odis-3m",)  # sources and maps with data cards in git
 LEVELS = ("good", "medium", "poor")  # the one order
 RATIOS = ("100", "50", "10")  # % of the 1000 episodes (Table 1)
+PUBLISHED = "published"  # the temperature of a cell's own settings: the paper's
 HELD = "held"  # in place of the ratio: the episodes that are never trained on
 # Whatever params.yaml may name: SMAX's maps, the toy's, those of SMAC and SMACv2, and the levels that others sort data by.
 # A map or level of data of your own needs a word here before it can have `steps` of its own.

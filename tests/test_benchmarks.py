@@ -52,7 +52,7 @@ def test_the_whole_study_is_113_cells_and_its_hours_fill_two_cores():
     assert measure.hours(spent) == pytest.approx((105 * 60 + 8 * 100) / 2 / 3600)
 
 
-def test_steps_are_params_yamls_or_those_at_which_omacs_values_arrived(params):
+def test_steps_are_params_yamls_or_those_at_which_omacs_values_cross(params):
     assert measure.planned(params, "tiny") == STEPS
     base = {"map": "m", "ratio": 100, "algorithm": "omac", "variant": "default", "profile": "tiny", "kind": "eval"}
     base |= {"seed": 0, "return_followed": 5.0}
@@ -62,12 +62,12 @@ def test_steps_are_params_yamls_or_those_at_which_omacs_values_arrived(params):
     rows += [{**row, "ratio": 10, "q_tot": 9.0} for row in rows] + [
         {**row, "profile": "quick", "q_tot": 9.0} for row in rows
     ]
-    assert measure.arrived(pd.DataFrame(rows), "tiny") == {("m", "good"): 2}  # poor never arrives
+    assert measure.crossed(pd.DataFrame(rows), "tiny") == {("m", "good"): 2}  # poor never crosses
 
 
-def test_params_yamls_steps_are_a_thousand_past_the_arrival_of_omacs_values_and_4000_at_least():
+def test_params_yamls_steps_are_a_thousand_past_the_crossing_of_omacs_values_and_4000_at_least():
     params, rows = load_params(), read_table(ROOT / "data" / "results.csv")
-    plan, needed = measure.planned(params, "laptop"), measure.arrived(rows, "laptop")
+    plan, needed = measure.planned(params, "laptop"), measure.crossed(rows, "laptop")
     assert {name for name, _ in set(plan) - set(needed)} == {"corridor"}  # its cells wait for the study
     more = {d: plan[d] - max(4000, needed[d] + 1000) for d in needed}
     assert {d: x for d, x in more.items() if x} == {("6h_vs_8z", "poor"): 3000}  # docs/steps.md says so

@@ -108,7 +108,7 @@ def test_a_cell_of_each_baseline_has_scores_held_out_numbers_and_figures(cell, a
     ):
         assert fought[name].notna().all()
     assert (fought.norm_q_max >= fought.norm_q).all() and (fought.norm_q_max > fought.norm_q).any()
-    line = results.arrival(rows).iloc[0]
+    line = results.crossing(rows).iloc[0]
     assert line["algorithm"] == schema.NAMES[algorithm]
     assert (line["std of exp(beta A)"] == "") == ("weight_std" not in rows)  # only ICQ weighs
     plots_cell.value_curves(rows[rows.kind == "eval"], trained.probe, "title")
@@ -131,9 +131,9 @@ def test_ablations_stay_out_of_the_tables_of_the_default_variant(cell):
         [cell(algorithm=a, variant=v)[0] for a, v in (("omac", "default"), ("bc", "default"), ("omac", "maxq"))]
     )
     ours = rows[rows.variant != "maxq"]
-    pd.testing.assert_frame_equal(results.arrival(rows), results.arrival(ours))
+    pd.testing.assert_frame_equal(results.crossing(rows), results.crossing(ours))
     pd.testing.assert_frame_equal(results.difference(rows), results.difference(ours))
-    assert len(results.difference(rows)) == len(results.arrival(rows)) == 1
+    assert len(results.difference(rows)) == len(results.crossing(rows)) == 1
     assert rows[(rows.variant == "maxq") & (rows.kind == "final")].igm_violation.eq(0).all()  # Property 1 is exact
 
 
@@ -311,7 +311,7 @@ def test_the_difference_is_paired_by_seed():
     assert fewer["OMAC minus BC"] == "1.50 ± 1.50"
 
 
-def test_arrival_finds_the_step_at_which_q_tot_reaches_the_returns():
+def test_the_crossing_is_the_step_at_which_q_tot_reaches_the_returns():
     base = {
         "map": "m",
         "level": "l",
@@ -330,13 +330,13 @@ def test_arrival_finds_the_step_at_which_q_tot_reaches_the_returns():
             for t in (100, 300, 500)
         ]
     )
-    line = results.arrival(rows).iloc[0]
+    line = results.crossing(rows).iloc[0]
     assert (
-        line["Q_tot reaches it at step"] == 500
+        line["Q_tot crosses it at step"] == 500
         and line["Q_tot at the end"] == "6.00 at 500"
-        and line["return that followed"] == "5.00"
+        and line["return-to-go in the data"] == "5.00"
     )
-    assert results.arrival(rows[rows.step < 500]).iloc[0]["Q_tot reaches it at step"] == "never"
+    assert results.crossing(rows[rows.step < 500]).iloc[0]["Q_tot crosses it at step"] == "never"
 
 
 def test_two_runs_in_one_file_or_a_foreign_file_are_refused():
