@@ -500,13 +500,13 @@ def verify(args):
 
 def table(args):
     from omac.analysis.agreement import DIFFERENT, agreement
-    from omac.analysis.results import arrival, final_table, fought, short
+    from omac.analysis.results import crossing, final_table, fought, short
     from omac.files import read_rows
 
     rows = read_rows(args.file)
     table = final_table(rows)
     if "q_tot" in rows:
-        print("have the values arrived?", arrival(rows).to_string(index=False), "", sep="\n")
+        print("Q_tot against the returns-to-go in the data:", crossing(rows).to_string(index=False), "", sep="\n")
     if not fought(rows):
         print("no simulator, no battles: offline metrics, of held-out episodes, take the place of scores")
     print(short(table).to_string(index=False))
