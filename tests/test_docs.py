@@ -16,7 +16,6 @@ from packaging.specifiers import SpecifierSet
 
 from omac.analysis.docs_tables import DATA, GENERATED, docs_tables, score_matrix
 from omac.analysis.results import final_table, markdown
-from omac.analysis.select import choose
 from omac.cli import main
 from omac.config.hyper import Hyper, load_params, settings
 from omac.datasets.cards import overview
@@ -73,7 +72,7 @@ def test_what_the_readme_says_was_found_follows_from_the_rows():
     flat = " ".join(README.split())
     assert f"policies of OMAC return {means.min():.2f} to {means.max():.2f}, by temperature alone" in flat
     assert f"and {means['published'] - cloned:.2f} points ahead of it" in flat
-    assert means["published"] > cloned and 20 < last["q_tot_start"].mean()
+    assert means["published"] > cloned and last["q_tot_start"].mean() > 20
     paper = last[(last["algorithm"] == "omac") & (last["temperature"] == "published")]
     assert f"they promise {paper['q_tot_start'].mean():.2f} at the start of a battle" in flat
     assert f"their policy earns {paper['discounted_mean'].mean():.2f}, discounted" in flat
