@@ -23,6 +23,7 @@ def main(argv=None):
     words = sys.argv[1:] if argv is None else argv
     try:
         args = build_parser().parse_args(words)
+        _check_variables()
         return args.run(args) or 0
     except KeyboardInterrupt:
         print("interrupted: the same command begins again, or goes on where it keeps checkpoints", file=sys.stderr)
@@ -33,6 +34,12 @@ def main(argv=None):
     except Exception as e:
         print(f"error: {explain(e, *words[:1])}", file=sys.stderr)
         return 1
+
+
+def _check_variables():
+    from omac.config.names import check_variables
+
+    check_variables()
 
 
 def explain(error, command="omac"):
@@ -86,17 +93,20 @@ def seed(text):
 
 def build_parser():
     """Build the parser of all commands; each sets `run`, the function that it is."""
+    from omac.config.params import ALGORITHMS
     from omac.datasets.loaders.catalogue import SOURCES
+    from omac.paths import project_version
     from omac.schema import HELD, LEVELS, MAPS, RATIOS
 
     maps, levels, parts = (", ".join(x) for x in (MAPS, LEVELS, (*RATIOS, HELD)))
     a_map, a_level = f"a map; of SMAX: {maps}", f"a level; of SMAX: {levels}"
     a_sample = f"<source>-<map>-<level>-<part>, such as {MAPS[1]}'s smax-{MAPS[1]}-{LEVELS[1]}-100; parts: {parts}"
     parser = Parser(
-        prog="python -m omac",
+        prog="omac" if Path(sys.argv[0]).stem == "omac" else "python -m omac",
         description="The OMAC companion.",
         epilog=f"maps of SMAX: {maps}; levels: {levels}; parts of a data set: {parts} (100, 50 and 10 % of it, {HELD}: never trained on)",
     )
+    parser.add_argument("--version", action="version", version=f"omac {project_version()}")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
 
     def command(run, text):
@@ -156,6 +166,26 @@ def build_parser():
 
     one = command(check, "say in one line what is wrong with a file")
     one.add_argument("file", type=Path)
+
+    one = command(
+        train,
+        "train one cell, all its seeds, and write its rows: what notebooks/03_train.ipynb runs, omac.study.cell.run_cell",
+    )
+    one.add_argument("dataset", help=f"{a_sample}; made first where it is missing")
+    one.add_argument("algorithm", help=", ".join(ALGORITHMS))
+    one.add_argument("--variant", default="default", help="a name under `variants` in params.yaml; default: default")
+    one.add_argument("--profile", help="smoke (a minute), quick, laptop or paper; default: params.yaml's")
+    one.add_argument("--seeds", type=seed, nargs="+", help="default: the profile's")
+    one.add_argument(
+        "--temperature",
+        nargs="+",
+        metavar="NAME",
+        help="names under `temperatures` in params.yaml, a policy each; default: all of the algorithm's",
+    )
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>; default: auto")
+    one.add_argument("--out", type=Path, metavar="FILE", help="default: build/train/<cell>-<profile>.csv")
+
+    command(doctor, "say what is installed and what this machine can run, on one screen")
 
     command(code, "write what each stage of dvc.yaml runs, without comments and outputs, to build/code/")
 
@@ -340,6 +370,31 @@ def check(args):
         print(f"its sizes were not held against a simulator: {reason}")
 
 
+def train(args):
+    from omac.analysis.results import final_table, short
+    from omac.config.hyper import load_params
+    from omac.paths import BUILD, shown
+    from omac.study.cell import cell_settings, run_cell
+    from omac.study.prepare import ensure, home
+
+    profile = args.profile or load_params()["profile"]
+    params, folder = home(profile)
+    cell_settings(params, args.dataset, args.algorithm, args.variant, profile, args.device, args.temperature)
+    name = f"{args.dataset}-{args.algorithm}-{args.variant}-{profile}"
+    out = args.out or BUILD / "train" / f"{name}.csv"
+    ensure(args.dataset, params, folder)
+    chosen = {"temperatures": args.temperature, "seeds": args.seeds}
+    rows = run_cell(args.dataset, args.algorithm, args.variant, profile, out, args.device, params, folder, **chosen)[0]
+    print(short(final_table(rows)).to_string(index=False))
+    print(f"{shown(out)}: {len(rows)} rows, by omac.study.cell.run_cell, as notebooks/03_train.ipynb writes them")
+
+
+def doctor(args):
+    from omac.study.doctor import report
+
+    print(report())
+
+
 def code(args):
     from omac.paths import BUILD
     from omac.training.source_hash import export
@@ -445,13 +500,13 @@ def verify(args):
 
 def table(args):
     from omac.analysis.agreement import DIFFERENT, agreement
-    from omac.analysis.results import arrival, final_table, fought, short
+    from omac.analysis.results import crossing, final_table, fought, short
     from omac.files import read_rows
 
     rows = read_rows(args.file)
     table = final_table(rows)
     if "q_tot" in rows:
-        print("have the values arrived?", arrival(rows).to_string(index=False), "", sep="\n")
+        print("Q_tot against the returns-to-go in the data:", crossing(rows).to_string(index=False), "", sep="\n")
     if not fought(rows):
         print("no simulator, no battles: offline metrics, of held-out episodes, take the place of scores")
     print(short(table).to_string(index=False))

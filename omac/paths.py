@@ -57,6 +57,11 @@ FIGURES = ROOT / os.environ.get(
 )  # the pipeline alone sets it to figures/, which is in git
 
 
+def project_version():
+    """Read the project's version from its pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+
 def shown(path):
     """A path as messages and notebooks print it: relative to the checkout where it lies inside."""
     path = Path(path).resolve()

@@ -6,7 +6,17 @@ What a table says is discussed on the page of docs/ that links to it.
 import pandas as pd
 
 from omac.analysis.credit_weights import correlations, path_of
-from omac.analysis.results import HEADLINE, arrival, difference, final_table, markdown, offline, short, weighing
+from omac.analysis.results import (
+    HEADLINE,
+    crossing,
+    difference,
+    final_table,
+    markdown,
+    offline,
+    published_rows,
+    short,
+    weighing,
+)
 from omac.analysis.select import caption, choose
 from omac.files import read_rows, read_table
 from omac.paths import ROOT, atomic
@@ -41,7 +51,7 @@ def _scores(study, quick):
         "final_scores": (
             "Final scores",
             f"{fought}; {LAST}. `last five` and `best` are returns of the shorter evaluations during training.",
-            final_table(study)[HEADLINE],
+            final_table(published_rows(study))[HEADLINE],
         ),
         "omac_minus_baselines": (
             "OMAC minus each baseline",
@@ -52,7 +62,7 @@ def _scores(study, quick):
             "Scores of `make quick`",
             f"6h_vs_8z medium. {caption(choose(quick, profile='quick'))}; {LAST}. `episodes`: battles of all seeds, or "
             "episodes of the data set.",
-            short(final_table(quick)),
+            short(final_table(published_rows(quick))),
         ),
     }
 
@@ -66,10 +76,11 @@ def _values(study, quick):
             weighing(study),
         ),
         "value_convergence": (
-            "Value convergence",
+            "Where Q_tot crosses the returns in the data",
             "Means over seeds, on transitions spread evenly over the data. Q_tot is compared with the discounted "
-            "return-to-go in the data (`return that followed`). `correlation` is Pearson's of the two.",
-            arrival(pd.concat([study, quick])),
+            "return-to-go in the data. `correlation` is Pearson's of the two. A crossing is no convergence, and values are not "
+            "better for being nearer to these returns, which are the behaviour policies'.",
+            crossing(pd.concat([study, quick])),
         ),
         "credit_correlations": (
             "Correlation of the credit weights",
@@ -104,9 +115,9 @@ def _data(overview, real):
             offline(real)[["map", "level", "algorithm", "profile", *OFFLINE.values()]],
         ),
         "odis_value_convergence": (
-            "ODIS 3m medium, value convergence",
-            "The columns are those of [value convergence](value_convergence.md), on real StarCraft II data.",
-            arrival(real),
+            "ODIS 3m medium: where Q_tot crosses the returns in the data",
+            "The columns are those of [the table of SMAX](value_convergence.md), on real StarCraft II data.",
+            crossing(real),
         ),
     }
 
