@@ -23,6 +23,7 @@ def main(argv=None):
     words = sys.argv[1:] if argv is None else argv
     try:
         args = build_parser().parse_args(words)
+        _check_variables()
         return args.run(args) or 0
     except KeyboardInterrupt:
         print("interrupted: the same command begins again, or goes on where it keeps checkpoints", file=sys.stderr)
@@ -33,6 +34,12 @@ def main(argv=None):
     except Exception as e:
         print(f"error: {explain(e, *words[:1])}", file=sys.stderr)
         return 1
+
+
+def _check_variables():
+    from omac.config.names import check_variables
+
+    check_variables()
 
 
 def explain(error, command="omac"):
@@ -493,13 +500,13 @@ def verify(args):
 
 def table(args):
     from omac.analysis.agreement import DIFFERENT, agreement
-    from omac.analysis.results import arrival, final_table, fought, short
+    from omac.analysis.results import crossing, final_table, fought, short
     from omac.files import read_rows
 
     rows = read_rows(args.file)
     table = final_table(rows)
     if "q_tot" in rows:
-        print("have the values arrived?", arrival(rows).to_string(index=False), "", sep="\n")
+        print("Q_tot against the returns-to-go in the data:", crossing(rows).to_string(index=False), "", sep="\n")
     if not fought(rows):
         print("no simulator, no battles: offline metrics, of held-out episodes, take the place of scores")
     print(short(table).to_string(index=False))

@@ -16,7 +16,7 @@ from omac.nn.networks import generators
 from omac.paths import ROOT
 from omac.plots import credit, style
 from omac.plots import curves as study_figures
-from omac.plots.curves import Panel, absent, arrivals, curves, losses
+from omac.plots.curves import Panel, absent, crossings, curves, losses
 from omac.study import sample_weights
 from omac.training.replay import Replay
 
@@ -240,16 +240,16 @@ def test_a_figure_is_written_twice_with_the_same_bytes_and_without_a_date(tmp_pa
 def test_switches_are_held_against_the_returns_of_their_own_rewards_and_say_what_is_not_run_yet():
     grown = {"q_tot": [20.0, 60.0, 90.0], "return_followed": [60.0] * 3, "q_correlation": [0.1, 0.5, 0.9]}
     rows = prepare(pd.concat([cell(**STEADY, return_followed=[4.0] * 3), cell(variant="rtg", **grown)]))
-    scores, arrived, correlation, spread = study_figures.switches(rows, ["omac", "rtg", "online"], "title").axes
+    scores, ratios, correlation, spread = study_figures.switches(rows, ["omac", "rtg", "online"], "title").axes
     assert [len(ax.get_lines()) for ax in (scores, correlation)] == [2, 1] and spread.texts[
         0
     ].get_text() == "not run yet"
-    assert [x.get_ydata().tolist() for x in arrived.get_lines()[:2]] == [[0.5, 1.25, 2.0], [1 / 3, 1.0, 1.5]]
+    assert [x.get_ydata().tolist() for x in ratios.get_lines()[:2]] == [[0.5, 1.25, 2.0], [1 / 3, 1.0, 1.5]]
 
 
-def test_arrivals_ring_the_step_at_which_the_mean_of_q_tot_meets_the_returns():
+def test_crossings_ring_the_step_at_which_the_mean_of_q_tot_meets_the_returns():
     rows = prepare(pd.concat([cell(**{**STEADY, "q_tot": [2.0, 5.0, 8.0]}, return_followed=[4.0] * 3), cell("bc")]))
-    figure = arrivals(rows, "title")
+    figure = crossings(rows, "title")
     (medium,) = figure.axes
     line, ring, one = medium.get_lines()
     assert line.get_ydata().tolist() == [0.5, 1.25, 2.0] and one.get_ydata()[0] == 1

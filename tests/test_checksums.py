@@ -151,8 +151,8 @@ def test_a_checkpoint_without_a_seal_is_refused_with_the_remedy(tmp_path):
 
 
 ROW = {"env": "smax", "map": "5m_vs_6m", "level": "good", "ratio": 100, "algorithm": "bc", "variant": "", "profile": "quick", "seed": 0,
-       "step": 5, "kind": "final", "episodes": 3, "return_mean": 7.0, "return_std": 1.0, "win_rate": 0.5, "length": 9.0,
-       "simulator": "s", "L_pi": 0.5}  # fmt: skip
+       "temperature": "published", "step": 5, "kind": "final", "episodes": 3, "return_mean": 7.0, "return_std": 1.0, "win_rate": 0.5,
+       "length": 9.0, "simulator": "s", "L_pi": 0.5}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def checkout(folder, command, names, deps=()):
     params = {**load_params(), "profile": "tiny"}
     params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16}
     if not (folder / "params.yaml").exists():
-        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     about = {"dataset": "toy-line-random-100", "held": "toy-line-random-held", "variant": "default"}
     (folder / "cells.yaml").write_text(
         yaml.safe_dump({"cells": {n: {**about, "algorithm": n} for n in names}}, sort_keys=False)
@@ -312,7 +312,7 @@ def small(toy, tmp_path):
     params["data"] = {"pull_episodes": 300, "sample_episodes": 200, "held_out_episodes": 100, "seed": 0}
     params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16, "data": params["data"]}
     params["profile"] = "tiny"
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     folder = tmp_path / "data" / "tiny"
     toy.save(registry.DataSet.parse("toy-line-random-100").raw_path(folder))
     for part in ("100", "held"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from omac.cli import main
+from omac.data import hdf5
 from omac.data.episodes import Episodes, sha256, subsample, write_episodes
 from omac.data.validation import FIELDS, DataError
 
@@ -155,10 +156,14 @@ def flag_of_two(path):
         h5py.h5d.create(f.id, b"win", kind, space).write(h5py.h5s.ALL, h5py.h5s.ALL, x, h5py.h5t.NATIVE_UINT8)
 
 
-def attribute(key, value):
+def attribute(key, value, sealed=False):
+    """Give an attribute another value; sealed: as somebody who writes such files."""
+
     def change(path):
         with h5py.File(path, "r+") as f:
             f.attrs[key] = json.dumps(value)
+            if sealed:
+                hdf5.seal_attributes(f)
 
     return change
 
@@ -218,7 +223,7 @@ BAD = {
         "start: episode 3 has length",
     ),
     "a won battle of unknown outcome": (
-        lambda p: attribute("unknown_outcomes", list(range(300)))(p),
+        lambda p: attribute("unknown_outcomes", list(range(300)), sealed=True)(p),
         "win: episode .* is won, and its outcome unknown",
     ),
     "NaN": (

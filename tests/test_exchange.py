@@ -234,7 +234,13 @@ def without_simulator(file, tmp_path, monkeypatch):
     params = prepare.home("smoke")[0]
     params["profiles"]["smoke"] |= {"steps": 4, "eval_every": 2, "seeds": [0, 1]}
     prepare.ensure(f"{name}-100", params, tmp_path)
-    settings = {"profile": "smoke", "params": params, "folder": tmp_path, "progress": False}
+    settings = {
+        "profile": "smoke",
+        "params": params,
+        "folder": tmp_path,
+        "progress": False,
+        "temperatures": ["published"],
+    }
     rows = cell.run_cell(f"{name}-100", "omac", out=tmp_path / "rows.csv", **settings)[0]
     return rows, tmp_path / "rows.csv"
 
@@ -278,7 +284,7 @@ def test_rows_of_an_unknown_environment_pass_where_nothing_was_fought(changed, t
         "length": None,
         "simulator": "none",
     }
-    row = ROW | none | {"env": "rware", "map": "tiny", "level": "mixed"}
+    row = ROW | none | {"env": "rware", "map": "tiny", "level": "mixed", "temperature": ""}
     own = row | {"kind": "data", "algorithm": "data", "episodes": 50, "return_mean": -812.5, "length": 3000.0}
     assert len(read_rows(write_csv(pd.DataFrame([row, own]), tmp_path / "a.csv"))) == 2
     with pytest.raises(ValueError, match="which cannot be"):

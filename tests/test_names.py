@@ -49,7 +49,7 @@ def edited(tmp_path):
         for key in keys:
             section = section[key]
         section[last] = value
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
         return load_params(tmp_path / "params.yaml")
 
     return read
@@ -546,6 +546,22 @@ def test_episodes_are_not_begun_where_the_disk_has_no_room_for_them(toy, tmp_pat
     ):
         toy.save(tmp_path / "target" / "a.h5")
     assert set(asked) == {tmp_path / "target"} and not list((tmp_path / "target").iterdir())
+
+
+def test_a_misspelt_variable_of_the_environment_is_named_with_the_nearest(monkeypatch, capsys):
+    """Else a mirror that somebody names is not asked, without a word."""
+    monkeypatch.setenv("OMAC_MIROR", "/data")
+    assert main(["code"]) == 1
+    said = capsys.readouterr().err
+    assert "unknown variable 'OMAC_MIROR'" in said and "did you mean OMAC_MIRROR" in said and said.count("\n") == 1
+    with pytest.raises(ValueError, match="OMAC_MIROR"):
+        names.check_parameters({"In": []}, "03_train")
+
+
+def test_every_variable_that_the_project_reads_is_known():
+    texts = [*(ROOT / "omac").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb"), ROOT / "Makefile"]
+    used = {name for path in texts for name in re.findall(r"\bOMAC_[A-Z0-9_]+\b", path.read_text())}
+    assert used == set(names.VARIABLES)
 
 
 FILLED = """

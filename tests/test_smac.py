@@ -449,6 +449,9 @@ def test_how_many_games_run_at_once_is_told_by_the_cores_or_the_environment_vari
     monkeypatch.setenv("OMAC_SC2_PROCESSES", "many")
     with pytest.raises(ValueError, match="'many'"):
         most_battles()
+    monkeypatch.setenv("OMAC_SC2_FRESH", "false")
+    with pytest.raises(ValueError, match="OMAC_SC2_FRESH is 'false'; it must be 1.* or 0"):
+        smac(MARINES, 1)
 
 
 def test_the_processes_import_neither_torch_nor_jax():

@@ -1,12 +1,25 @@
-"""The statistics against values worked out by hand, loops and scipy; what the bootstrap promises."""
+"""The statistics against values worked out by hand, loops and scipy; what an interval promises. Coverage: test_coverage.py."""
 
 from functools import partial
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
+from scipy.stats import binomtest, mannwhitneyu, ttest_1samp, ttest_ind
 
-from omac.analysis.statistics import improvement, interval, iqm, mean_std, profile
+from omac.analysis.statistics import (
+    gains,
+    improvement,
+    interval,
+    iqm,
+    iqm_gain,
+    mean_correlation,
+    mean_gain,
+    mean_std,
+    profile,
+    share_highest,
+    spread_ratio,
+)
+from omac.claims.evidence import mean_of_means
 
 RAGGED = [[3.0, 1.0, 2.0], [10.0, 11.0], [4.0, 8.0, 6.0, 5.0, 7.0]]
 
@@ -42,44 +55,94 @@ def test_a_profile_is_the_share_of_runs_strictly_above_each_task_weighing_the_sa
 def test_leading_axes_are_kept_and_each_entry_is_as_if_alone():
     rng = np.random.default_rng(0)
     x, y = ([rng.normal(size=(7, n)) for n in sizes] for sizes in ((3, 5), (4, 2)))
-    for statistic, groups in ((iqm, [x]), (improvement, [x, y]), (partial(profile, thresholds=[0, 1]), [x])):
+    both = (improvement, mean_gain, iqm_gain, share_highest, spread_ratio)
+    alone = (iqm, mean_of_means, partial(profile, thresholds=[0, 1]))
+    cases = [*((f, [x, y]) for f in both), *((f, [x]) for f in alone), (mean_correlation, [[np.tanh(a) for a in x]])]
+    for statistic, groups in cases:
         together = statistic(*groups)
+        paired = statistic is not share_highest  # whose interval takes seeds in pairs
+        ends = interval(statistic, *groups) if paired else np.zeros((2, 7))
         for r in range(7):
-            np.testing.assert_allclose(together[r], statistic(*([a[r] for a in g] for g in groups)))
+            one = [[a[r] for a in g] for g in groups]
+            np.testing.assert_allclose(together[r], statistic(*one))
+            np.testing.assert_allclose(ends[:, r], interval(statistic, *one) if paired else 0)
+
+
+def test_a_gain_is_over_the_mean_of_the_baseline_on_the_same_task():
+    """Raw returns of a good and a poor data set never meet: their middle half is a choice of data sets."""
+    x, base = [[19.0, 20.0], [5.0, 8.0]], [[18.0, 19.0], [5.0, 5.0, 5.0]]
+    np.testing.assert_allclose(np.concatenate(gains(x, base)), [0.5, 1.5, 0, 3])
+    assert mean_gain(x, base) == pytest.approx(1.25) and iqm_gain(x, base) == pytest.approx(1.0)
+    lifted = [[19.0, 20.0], [15.0, 18.0]], [[18.0, 19.0], [15.0, 15.0, 15.0]]  # another game, the same gains
+    assert iqm_gain(*lifted) == pytest.approx(iqm_gain(x, base)) and iqm(lifted[0]) != iqm(x)
+
+
+def test_the_share_of_tasks_with_the_highest_mean_and_the_ratio_of_spreads_and_the_mean_of_r():
+    assert share_highest([[1.0, 3.0], [1.0, 1.0]], [[0.0, 3.0], [1.0, 1.0]], [[1.0, 1.0], [0.0, 0.0]]) == 0.5
+    assert spread_ratio([[0.0, 1.0], [0.0, 1.0]], [[0.0, 2.0], [0.0, 8.0]]) == pytest.approx(4.0)  # 2 and 8
+    assert mean_correlation([np.tanh([0.5, 1.5])]) == pytest.approx(np.tanh(1.0))
+
+
+def test_the_interval_of_a_mean_and_of_a_difference_are_students_and_welchs():
+    x, y = np.random.default_rng(0).normal(size=(2, 1, 5)) * [[[1.0]], [[3.0]]]
+    np.testing.assert_allclose(interval(mean_of_means, x), ttest_1samp(x[0], 0).confidence_interval())
+    welch = ttest_ind(x[0], y[0], equal_var=False).confidence_interval()
+    np.testing.assert_allclose(interval(mean_gain, x, y), welch)
+    narrow = ttest_1samp(x[0], 0).confidence_interval(0.5)
+    np.testing.assert_allclose(interval(mean_of_means, x, level=0.5), narrow)
 
 
 def test_the_interval_of_constant_scores_is_that_constant_though_tasks_differ():
-    """Tasks are strata: were they drawn too, 2 and 19 would not always meet once each."""
     constant = [[2.0] * 5, [19.0] * 5]
-    np.testing.assert_array_equal(interval(iqm, constant), [10.5, 10.5])
-    np.testing.assert_array_equal(interval(improvement, constant, [[1.0] * 3, [20.0] * 3]), [0.5, 0.5])
+    np.testing.assert_array_equal(interval(mean_of_means, constant), [10.5, 10.5])
+    np.testing.assert_array_equal(interval(iqm_gain, constant, [[1.0] * 3, [18.0] * 3]), [1, 1])
 
 
-def test_the_same_seed_gives_the_same_bytes_and_no_order_matters():
+def test_five_seeds_that_all_win_do_not_prove_the_sixth():
+    """A percentile bootstrap says [1, 1]: whatever is drawn from five wins is a win."""
+    low, high = interval(improvement, [[1.0] * 5], [[0.0] * 5])
+    assert high == 1 and low == pytest.approx(binomtest(5, 5).proportion_ci(method="wilson").low) and low < 0.6
+    low, high = interval(partial(profile, thresholds=[0.5, 2.0]), [[1.0] * 5, [1.5] * 5])
+    exact = binomtest(10, 10).proportion_ci().low
+    np.testing.assert_allclose([low[0], high[1]], [exact, 1 - exact])
+    assert high[0] == 1 and low[1] == 0
+
+
+def test_a_task_is_surely_highest_only_where_it_is_ahead_of_every_other():
+    near, seeds = np.array([-0.2, -0.1, 0.0, 0.1, 0.2]), np.zeros(5)
+    low, high = interval(
+        share_highest, [near + 5, near, near - 5, near + 5], [seeds] * 4, [seeds, seeds, seeds, seeds + 5]
+    )
+    assert (low, high) == (0.25, 0.75)  # the first is, the third is not, of two nobody knows
+    assert interval(share_highest, [seeds], [seeds]).tolist() == [0, 0]  # as good as another is not the highest
+
+
+def test_the_bootstrap_is_seeded_and_never_narrower_than_students_t():
+    x = np.random.default_rng(2).exponential(size=(3, 5))
+    first = interval(mean_of_means, x, repetitions=500)
+    assert first.tobytes() == interval(mean_of_means, x, repetitions=500).tobytes()
+    assert not np.array_equal(first, interval(mean_of_means, x, repetitions=500, seed=1))
+    t = interval(mean_of_means, x)
+    assert first[0] <= t[0] and first[1] >= t[1] and (first != t).any()
+
+
+def test_the_order_of_tasks_and_seeds_does_not_matter():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(2, 4, 5))
-    first = interval(improvement, x, y)
-    assert first.tobytes() == interval(improvement, x, y).tobytes()
     tasks, seeds = rng.permutation(4), rng.permutation(5)
-    assert first.tobytes() == interval(improvement, x[tasks][:, seeds], y[tasks]).tobytes()
-    assert interval(iqm, RAGGED).tobytes() == interval(iqm, [sorted(t) for t in RAGGED[::-1]]).tobytes()
-    assert not np.array_equal(interval(iqm, x), interval(iqm, x, seed=1))
+    for statistic in (improvement, iqm_gain, mean_gain, spread_ratio):
+        np.testing.assert_allclose(interval(statistic, x, y), interval(statistic, x[tasks][:, seeds], y[tasks]))
+    kept = interval(mean_of_means, x, repetitions=200)
+    np.testing.assert_allclose(kept, interval(mean_of_means, x[tasks][:, seeds], repetitions=200))
 
 
-def test_the_ends_are_percentiles_of_the_drawn_statistics():
-    """Two runs drawn of 1 and 3 average 1 in a quarter of all draws, 2 in half of them, 3 in a quarter."""
-    np.testing.assert_allclose(interval(iqm, [[1.0, 3.0]], level=0.4, repetitions=40_000), [2, 2])
-    np.testing.assert_allclose(interval(iqm, [[1.0, 3.0]], level=0.6, repetitions=40_000), [1, 3])
-
-
-def test_a_95_percent_interval_covers_the_truth_about_that_often():
-    """20 runs of each of 3 tasks around 0, 1 and 2; the IQM's true value is 1 by symmetry."""
-    rng = np.random.default_rng(0)
-    draws = rng.normal(size=(300, 3, 20)) * 0.3 + np.arange(3)[:, None]
-    ends = np.array([interval(iqm, d, repetitions=300) for d in draws])
-    assert 0.88 < np.mean((ends[:, 0] <= 1) & (ends[:, 1] >= 1)) < 0.99
-    half = np.array([interval(iqm, d, repetitions=300, level=0.5) for d in draws])
-    assert 0.4 < np.mean((half[:, 0] <= 1) & (half[:, 1] >= 1)) < 0.6
+def test_one_run_has_no_spread_and_so_no_interval():
+    for statistic, groups in (
+        (mean_of_means, [[[1.0]]]),
+        (iqm_gain, [[[1.0]], [[0.0]]]),
+        (spread_ratio, [[[1.0]], [[0.0]]]),
+    ):
+        assert np.isnan(interval(statistic, *groups)).all()
 
 
 def test_the_band_of_a_profile_encloses_it_and_falls_with_the_threshold():

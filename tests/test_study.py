@@ -184,7 +184,7 @@ def test_data_of_an_environment_without_a_simulator_are_checked_shown_and_learne
         other.select(range(200)).save(file)
         other.select(range(200, 300), sample_of=300).save(tmp_path / "episodes" / f"{name}-held.h5")
         assert main(["check", str(file)]) == main(["card", str(file)]) == 0
-        assert f"there is no simulator of {env}:{map_name} here" in capsys.readouterr().out
+        assert f"no simulator is known for {env}:{map_name}" in capsys.readouterr().out
         rows = study.run_cell(
             f"{name}-100", "bc", profile="smoke", folder=tmp_path, progress=False, out=tmp_path / f"{env}.csv"
         )[0]

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy import stats
 
 from omac.analysis.statistics import LEVEL
-from omac.schema import CELL, KEYS, label
+from omac.schema import CELL, KEYS, PUBLISHED, label
 
 SAME, WITHIN, DIFFERENT = "same", "within the interval over seeds", "different"
 
@@ -30,27 +30,27 @@ def compare_means(ours, theirs):
 
 
 def agreement(rows, reference):
-    """Hold the last policies' returns against a reference's, a line per cell of `rows` that both have.
+    """Hold the last policies' returns against a reference's, a line per cell and temperature of `rows` that both have.
 
     SAME: every number of the cell's rows is equal, whatever machine is named. Of a cell that was not fought, the
     log-likelihood of held-out actions takes the place of the return. Returns a DataFrame with both means ± std
     over seeds (ddof 0) and the word. Raises ValueError when the two have no cell in common.
     """
     lines = []
-    of_both = [
-        dict(iter(x[x["kind"] != "data"].fillna({"variant": ""}).groupby(CELL, sort=False))) for x in (rows, reference)
-    ]
-    for key, ours in of_both[0].items():
-        if key not in of_both[1]:
+    here, there = _policies(rows), _policies(reference)
+    for key, ours in here.items():
+        if key not in there:
             continue
-        theirs = of_both[1][key]
+        theirs = there[key]
         finals = [x.loc[x["kind"] == "final"].sort_values("seed") for x in (ours, theirs)]
         absent = all(x["return_mean"].isna().all() and "held_log_likelihood" in x for x in finals)
         finals = [x["held_log_likelihood" if absent else "return_mean"] for x in finals]
         word = SAME if _equal(ours, theirs) else compare_means(*finals).replace(SAME, WITHIN)  # equal at the end alone
-        name = dict(zip(CELL, key, strict=True))
+        *cell, temperature = key
+        name = dict(zip(CELL, cell, strict=True))
+        algorithm = label(name["algorithm"], name["variant"]) + ("" if temperature == PUBLISHED else f", {temperature}")
         means = [f"{x.mean():.2f} ± {x.std(ddof=0):.2f}{' (log-likelihood)' * absent}" for x in finals]
-        lines.append([name["map"], name["level"], label(name["algorithm"], name["variant"]), *means, word])
+        lines.append([name["map"], name["level"], algorithm, *means, word])
     if not lines:
         raise ValueError(
             "the two files of rows have no cell in common: compare runs of one data set, algorithm and profile"
@@ -58,6 +58,18 @@ def agreement(rows, reference):
     return pd.DataFrame(
         lines, columns=["map", "level", "algorithm", "return here", "return of the reference", "agreement"]
     )
+
+
+def _policies(rows):
+    """{(cell, temperature): its rows}, those of its values, which have no temperature, among them."""
+    rows = rows[rows["kind"] != "data"].fillna({"variant": ""})
+    if "temperature" not in rows:  # older rows
+        rows = rows.assign(temperature=PUBLISHED)
+    found = {}
+    for cell, x in rows.groupby(CELL, sort=False):
+        for name in x.loc[x["kind"] == "final", "temperature"].unique():
+            found[*cell, name] = x[x["temperature"].isna() | x["temperature"].isin(["", name])]
+    return found
 
 
 def _equal(a, b):

@@ -4,7 +4,7 @@ import pandas as pd
 
 from omac.files import read_rows, write_csv
 from omac.paths import ROOT, shown
-from omac.schema import KEYS, LEVELS, NAMES, OFFLINE, SET, label
+from omac.schema import KEYS, LEVELS, NAMES, OFFLINE, PUBLISHED, SET, label
 
 HEADLINE = [
     "map",
@@ -51,7 +51,7 @@ def _rows_of_cell(path):
 
 
 def final_table(rows):
-    """One line per data set and algorithm: data, BC, then the others; mean ± std over seeds, ddof 0.
+    """One line per data set, algorithm and temperature: data, BC, then the others; mean ± std over seeds, ddof 0.
 
     return, win rate: the last policy's, `final_episodes` battles (the headline); last five, best: return over the
     snapshots' shorter evaluations (register 19). Where a cell was not fought, for no simulator is here, its offline
@@ -61,8 +61,8 @@ def final_table(rows):
     missing = {*KEYS, "return_mean", "win_rate", "episodes"} - set(rows)
     if missing:
         raise ValueError(f"these are no result rows: the columns {sorted(missing)} are missing")
-    keys = ["env", "map", "level", "ratio", "algorithm", "variant"]
-    rows = rows.assign(variant=rows["variant"].fillna(""), profile=rows["profile"].where(rows["kind"] != "data", ""))
+    keys = ["env", "map", "level", "ratio", "algorithm", "variant", *temperature_of(rows)]
+    rows = _named(rows).assign(profile=rows["profile"].where(rows["kind"] != "data", ""))
     last = rows[rows["kind"].isin(["data", "final"])]
     twice = last[last.duplicated([*keys, "profile", "seed"])]
     if len(twice):
@@ -135,20 +135,43 @@ def default_variant(rows):
     return rows[rows["variant"].fillna("").isin(["", "default"])] if "variant" in rows else rows
 
 
-def arrival(rows):
-    """One line per cell of the default variant that learns values: have they arrived, and do the weights of Eq. (8) spread?
+def temperature_of(rows):
+    """["temperature"] where rows have that column, else []: older rows were made at the published temperatures alone."""
+    return ["temperature"] if "temperature" in rows else []
 
-    The step at which the mean of Q_tot first reaches the mean discounted return that followed in the data; both, their
-    correlation, the scale of w_q and the spread of exp(beta A) at the last step (for ICQ, of its softmax weights; nothing
-    for an algorithm that weighs nothing). Means over seeds.
+
+def _named(rows):
+    """Rows with "" for no variant and no temperature."""
+    return rows.assign(**{c: rows[c].astype(object).fillna("") for c in ("variant", *temperature_of(rows))})
+
+
+def published_rows(rows):
+    """The rows at the paper's own temperatures, which its tables are made of; those of data sets and values have none and stay."""
+    if not temperature_of(rows):
+        return rows
+    return rows[rows["temperature"].isna() | rows["temperature"].isin(["", PUBLISHED])]
+
+
+def crossing(rows):
+    """One line per cell of the default variant that learns values: where do they cross the returns in the data?
+
+    The step at which the mean of Q_tot first reaches the mean discounted return-to-go in the data; both, their correlation,
+    the scale of w_q and the spread of exp(beta A) at the last step (for ICQ, of its softmax weights; nothing for an
+    algorithm that weighs nothing). Means over seeds, at the published temperature.
+
+    A crossing is no convergence: values may go on moving. Nor are values better for being nearer to these returns, which
+    are the behaviour policies': those of a better policy lie above them.
     """
     lines = []
-    rows = default_variant(rows)
-    learned = rows[(rows["kind"] == "eval") & rows["q_tot"].notna()]
+    rows = published_rows(default_variant(rows))
     columns = ["q_tot", "return_followed", "q_correlation", "w_q", "weight_std"]
-    learned = learned.reindex(columns=learned.columns.union(columns))  # BCQ and CQL weigh nothing
-    for values, group in learned.groupby([*SET, "algorithm", "profile"], sort=False):
+    rows = rows[rows["kind"].isin(["value", "eval"])]
+    rows = rows.reindex(columns=rows.columns.union(columns))  # BCQ and CQL weigh nothing
+    for values, group in rows.groupby([*SET, "algorithm", "profile"], sort=False):
         mean = group.groupby("step")[columns].mean()
+        spread, mean = mean["weight_std"].dropna(), mean[mean["q_tot"].notna()]
+        if mean.empty:
+            continue
         reached = mean.index[mean["q_tot"] >= mean["return_followed"]]
         end = mean.iloc[-1]
         lines.append(
@@ -161,7 +184,7 @@ def arrival(rows):
                 f"{end['q_tot']:.2f} at {int(mean.index[-1])}",
                 f"{end['q_correlation']:.2f}",
                 f"{end['w_q']:.2f}",
-                "" if pd.isna(end["weight_std"]) else f"{end['weight_std']:.2f}",
+                f"{spread.iloc[-1]:.2f}" if len(spread) else "",
             ]
         )
     return pd.DataFrame(
@@ -170,8 +193,8 @@ def arrival(rows):
             *SET,
             "algorithm",
             "profile",
-            "return that followed",
-            "Q_tot reaches it at step",
+            "return-to-go in the data",
+            "Q_tot crosses it at step",
             "Q_tot at the end",
             "correlation",
             "w_q",
@@ -189,7 +212,7 @@ def weighing(rows):
     """
     if "weight_std" not in rows:
         return pd.DataFrame()
-    rows = rows.assign(variant=rows["variant"].fillna(""))
+    rows, temperature = _named(rows), temperature_of(rows)
     last = rows[(rows["kind"] == "final") & rows["weight_std"].notna() & rows["held_log_likelihood"].notna()]
     columns = {
         "weight_std": "std of the weights",
@@ -198,8 +221,9 @@ def weighing(rows):
         "return_mean": "return",
     }
     lines = []
-    for values, group in last.groupby([*SET, "algorithm", "variant", "profile"], sort=False):
+    for values, group in last.groupby([*SET, "algorithm", "variant", "profile", *temperature], sort=False):
         found = {name: _spread(group[c]) for c, name in {**columns, "win_rate": "win rate"}.items()}
+        found = dict(zip(temperature, values[6:], strict=True)) | found
         line = {**dict(zip(SET, values, strict=False)), "algorithm": label(*values[3:5]), **found}
         lines.append((values[:3], -group["weight_std"].mean(), line))
     return pd.DataFrame([line for *_, line in sorted(lines, key=lambda x: x[:2])])
@@ -211,9 +235,9 @@ def offline(rows):
     log-likelihood (nats) of the data's actions, share of agent-steps where the greedy action is the data's, TD error
     |target - Q_tot|, mean of Q_tot and of the discounted return that followed, their correlation. Mean ± std over seeds.
     """
-    keys = ["env", "map", "level", "ratio", "algorithm", "variant", "profile"]
+    keys = ["env", "map", "level", "ratio", "algorithm", "variant", "profile", *temperature_of(rows)]
     lines = []
-    for values, group in rows[rows["kind"] == "final"].groupby(keys, sort=False):
+    for values, group in _named(rows[rows["kind"] == "final"]).groupby(keys, sort=False):
         cell = dict(zip(keys, values, strict=True))
         found = {label: _spread(group[name].dropna()) for name, label in OFFLINE.items() if name in group}
         lines.append({**cell, "algorithm": NAMES.get(cell["algorithm"], cell["algorithm"]), **found})
@@ -224,9 +248,10 @@ def difference(rows, algorithm="omac", other="bc"):
     """One line per data set: return of `algorithm` minus that of `other`, seed by seed, last policies.
 
     Both fought the same battles with the same batches; mean ± std over seeds, ddof 0, and in how many seeds it is ahead.
+    At the published temperatures.
     """
     keys = [*SET, "profile"]
-    rows = default_variant(rows)
+    rows = published_rows(default_variant(rows))
     last = rows[rows["kind"] == "final"].set_index([*keys, "seed"])
     gap = last[last["algorithm"] == algorithm]["return_mean"] - last[last["algorithm"] == other]["return_mean"]
     lines = [

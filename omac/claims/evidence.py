@@ -2,12 +2,10 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from omac.analysis.paper_tables import published
-from omac.analysis.statistics import LEVEL, interval, mean_std
+from omac.analysis.statistics import LEVEL, interval, least_mean, mean_std
 from omac.schema import SET
 
 BASELINES = ["icq", "omar", "bcq", "cql"]  # the paper's four
@@ -15,8 +13,8 @@ ABLATED = "6h_vs_8z"  # the map of 6.4
 
 CHANCE = 0.5  # P(improvement), and a share of data sets that is "most": above it
 CLOSE = 0.5  # points: "close" is within, "much better" beyond; no spread over seeds in Table 1 is wider than 0.52
-RARE = 0.01  # share of states: Eq. (1) may be broken in one of a hundred and still count as holding
-P, POINTS, R, SHARE = "probability", "points of return", "Pearson's r", "share"
+NEGLIGIBLE = 0.005  # points at each state: over the 100 steps that a discount of 0.99 looks ahead they add up to CLOSE
+P, POINTS, R, SHARE, RATIO = "probability", "points of return", "Pearson's r", "share", "ratio of stds over seeds"
 
 
 class Study(NamedTuple):
@@ -72,9 +70,15 @@ class Part(NamedTuple):
         return said if self.only in ("", said) else "open"
 
 
-def part(what, unit, statistic, groups, bar=0.0, side="above", only=""):
-    """Make a Part of a statistic of groups of scores, with its stratified bootstrap (`statistics.interval`)."""
-    low, high = interval(statistic, *groups, level=LEVEL)
+def part(what, unit, statistic, groups, bar=0.0, side="above", only="", repetitions=0):
+    """Make a Part of a statistic of groups of scores, with its interval over seeds (`statistics.interval`).
+
+    Args:
+        what, unit, bar, side, only: as in Part.
+        statistic, groups: as `interval` takes them.
+        repetitions: of a studentized bootstrap, for scores that are skewed.
+    """
+    low, high = interval(statistic, *groups, level=LEVEL, repetitions=repetitions)
     return Part(what, unit, float(statistic(*groups)), float(low), float(high), bar, side, only)
 
 
@@ -89,27 +93,25 @@ def least(what, gaps, bar=0.0, side="above", only=""):
         what, bar, side, only: as in Part.
         gaps: differences [seeds], in points, each on one data set.
     """
-    means = np.array([g.mean() for g in gaps])
-    errors = np.array([g.std(ddof=1) / np.sqrt(len(g)) if len(g) > 1 else np.nan for g in gaps])
-    miss = (1 - LEVEL) / 2
-    free = np.array([len(g) - 1 for g in gaps])
-    low = (means - stats.t.isf(miss, free) * errors).min()
-    high = (means + stats.t.isf(miss / len(gaps), free) * errors).min()
-    return Part(what, POINTS, float(means.min()), float(low), float(high), bar, side, only)
+    value, low, high = least_mean(gaps, (1 - LEVEL) / 2)
+    return Part(what, POINTS, float(value), float(low), float(high), bar, side, only)
 
 
-def so_far(have, wanted, missing, found):
-    """Widen the interval of a mean over data sets, of numbers in [0, 1], by those that are missing: each may be 0 or 1.
+def so_far(have, wanted, missing, found, largest=1.0):
+    """Widen the interval of a mean over data sets by those that are missing: each may be 0 or `largest`, and none is below 0.
 
     Args:
         have, wanted: the data sets that are there, and all.
         missing: [(data set, line)].
         found: the Part on those that are there.
+        largest: the largest number that a data set may have.
     Returns:
         ([Part], what it waits for): nothing, where it is decided all the same.
     """
     known = len(have) / len(wanted)
-    found = found._replace(low=found.low * known, high=found.high * known + (1 - known))
+    found = found._replace(
+        low=max(found.low, 0.0) * known, high=min(found.high, largest) * known + largest * (1 - known)
+    )
     return [found], missing if found.says == "open" else []
 
 

@@ -22,7 +22,11 @@ def numbers(name):
 
 
 def _clear(mean, std, seeds=5):
-    """Table [data set, baseline]: is OMAC above it by Welch's test at LEVEL, from the printed mean ± std of `seeds`?"""
+    """Table [data set, baseline]: is OMAC above it by Welch's test at LEVEL, from the printed mean ± std of `seeds`?
+
+    The printed std has ddof 0 (register 20), the test asks for ddof 1.
+    """
+    std = std * (seeds / (seeds - 1)) ** 0.5
     p = {
         a: ttest_ind_from_stats(mean["omac"], std["omac"], seeds, mean[a], std[a], seeds, False, "greater").pvalue
         for a in BASELINES

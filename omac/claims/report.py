@@ -6,11 +6,11 @@ import pandas as pd
 
 from omac.analysis.paper_tables import PAPERS
 from omac.analysis.select import name_sets
-from omac.claims.evidence import LEVEL, POINTS, SHARE, P, R
+from omac.claims.evidence import LEVEL, POINTS, RATIO, SHARE, P, R
 from omac.claims.verdicts import CANNOT, NOT_RUN, PARTLY
 from omac.schema import LABEL, LEVELS
 
-UNITS = [P, POINTS, SHARE, R]
+UNITS = [P, POINTS, SHARE, R, RATIO]
 SAID = {"for": "as claimed", "against": "the other way", "open": "undecided"}
 
 
@@ -30,8 +30,9 @@ def lacking(missing):
 
 
 def number(part):
-    """ "0.39 [-0.10, 0.80]": a Part's value and interval."""
-    return f"{part.value:.2f} [{part.low:.2f}, {part.high:.2f}]"
+    """ "0.39 [-0.10, 0.80]": a Part's value and interval, with more digits where the bar has more."""
+    digits = 2 if round(part.bar, 2) == part.bar else 4
+    return f"{part.value:.{digits}f} [{part.low:.{digits}f}, {part.high:.{digits}f}]"
 
 
 def measured(verdict):

@@ -36,7 +36,7 @@ def score_curves(rows, title):
 
 
 def value_curves(log, probe, title):
-    """Have the values arrived? Q_tot over steps beside the discounted return that followed, and their scatter at the end.
+    """Draw Q_tot over steps beside the discounted return-to-go in the data, and their scatter at the end.
 
     log: DataFrame with step, seed, q_tot, return_followed and, where there are weights, weight_std; probe: {"q_tot", "ret"} [K,P].
     """

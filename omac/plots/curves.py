@@ -1,4 +1,4 @@
-"""Figures of the study, drawn from data/results.csv: learning curves, losses, switches, arrival of the values."""
+"""Figures of the study, drawn from data/results.csv: learning curves, losses, switches, values against the returns in the data."""
 
 import math
 import textwrap
@@ -144,7 +144,7 @@ def switches(rows, lines, title):
     """Draw settings side by side over gradient steps: return, Q_tot over the returns-to-go, the spread of exp(beta A).
 
     Q_tot is divided by the mean discounted return-to-go of the same rewards, because a reward on another scale has
-    returns on another. At 1 the values have converged. A line is the mean over seeds, its band one std, ddof 0.
+    returns on another. At 1 their means are equal, which is no convergence. A line is the mean over seeds, its band one std, ddof 0.
 
     Args:
         rows: prepared rows of one data set; those of kind eval count.
@@ -152,10 +152,10 @@ def switches(rows, lines, title):
         title: of the legend.
     """
     evals = rows[rows["kind"] == "eval"]
-    evals = evals.assign(arrived=evals["q_tot"] / evals["return_followed"])
+    evals = evals.assign(value_ratio=evals["q_tot"] / evals["return_followed"])
     columns = {
         "return_mean": "return (0-20)",
-        "arrived": "$Q_{tot}$ / return that followed",
+        "value_ratio": "$Q_{tot}$ / return that followed",
         "q_correlation": "their correlation",
         "weight_std": r"std of $\exp(\beta A)$",
     }
@@ -171,17 +171,19 @@ def switches(rows, lines, title):
     return _finish(figure, axes, title)
 
 
-def arrivals(rows, title):
-    """Draw when OMAC's values converge: mean Q_tot over the mean discounted return-to-go, a panel for each level.
+def crossings(rows, title):
+    """Draw where OMAC's values cross the returns in the data: mean Q_tot over the mean return-to-go, a panel a level.
 
     A line for each map, the mean over seeds on all episodes. Its band runs from the lowest seed to the highest, and a
     ring marks where the mean first reaches 1, the dashed line. A level without rows is left out, and named in the title.
+    Values that have crossed it may go on moving.
 
     Args:
-        rows: prepared rows; those of kind eval and of OMAC itself count.
+        rows: prepared rows; those of kind value and eval and of OMAC itself count, where they have values.
         title: of the legend.
     """
-    evals = rows[(rows["kind"] == "eval") & (rows["line"] == "omac") & (rows["ratio"] == 100)]
+    evals = rows[rows["kind"].isin(["value", "eval"]) & (rows["line"] == "omac") & (rows["ratio"] == 100)]
+    evals = evals.dropna(subset="q_tot") if "q_tot" in evals else evals[:0]
     levels = [level for level in LEVELS if level in set(evals["level"])]
     figure, axes = grid([2.4], max(1, len(levels)), PAGE)
     for ax, level in zip(axes[0], levels, strict=False):

@@ -3,6 +3,7 @@
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from omac.claims.evidence import RATIO
 from omac.claims.report import SAID, each_part
 from omac.plots.style import PAGE, STYLE, titled_legend
 
@@ -12,6 +13,7 @@ SIGNS = {"for": "o", "against": "X", "open": "D"}
 
 def forest(verdicts, title):
     """A line per statistic: value, interval, and in black the bar (±: two) it is held against; a panel for each unit.
+    Ratios have a log axis.
 
     Colour and marker say where the interval lies: as claimed, the other way, or undecided. Left the statistic and the
     claims that it decides; claims that hold one statistic against several bars, with the same outcome, share a line. Raises ValueError when no claim has a statistic yet.
@@ -42,5 +44,8 @@ def forest(verdicts, title):
         ax.set_xlabel(unit, fontsize=8)
         ax.tick_params(labelsize=7)
         ax.grid(axis="y", visible=False)
+        if unit == RATIO:
+            ax.set_xscale("log")
+            ax.xaxis.set_major_formatter("{x:g}")
     titled_legend(figure, axes, title)
     return figure

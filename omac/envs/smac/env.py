@@ -25,6 +25,16 @@ def most_battles():
     return int(text)
 
 
+def wants_fresh_games():
+    """Whether each battle gets a game of its own: OMAC_SC2_FRESH, 1 or 0; default 1."""
+    text = os.environ.get("OMAC_SC2_FRESH") or "1"
+    if text not in ("0", "1"):
+        raise ValueError(
+            f"OMAC_SC2_FRESH is {text!r}; it must be 1, a game for each battle, or 0, battles in a running game"
+        )
+    return text == "1"
+
+
 class Smac:
     """E battles of one SMAC map, each in a StarCraft II of its own. See Battle; `close()`, or `with`, ends the games.
 
@@ -48,7 +58,7 @@ class Smac:
         if factory == FACTORY:
             require_smac()
         self.battles, self.begun = battles, False
-        self.fresh = os.environ.get("OMAC_SC2_FRESH", "1") != "0" if fresh is None else fresh
+        self.fresh = wants_fresh_games() if fresh is None else fresh
         last = observation == "madt"
         # continuing_episode only makes the package say that the time limit, not a defeat, ended a battle
         settings = {"map_name": map_name, "obs_last_action": last, "continuing_episode": True, **settings}
