@@ -22,19 +22,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 120  # of a processor that the tests of one mutant may take
-# what every process needs, imported once before it begins
-IMPORTED = (
-    "numpy",
-    "pandas",
-    "scipy.stats",
-    "h5py",
-    "safetensors.torch",
-    "yaml",
-    "psutil",
-    "tqdm",
-    "requests",
-    "pytest",
-)
 EQUATIONS = ("equations", "algorithms")
 TARGETS = {  # module: the test files that hold it, the quickest first
     **dict.fromkeys(("nn/losses", "nn/policy", "nn/igm", "nn/expectile", "nn/factorization"), EQUATIONS),
@@ -173,23 +160,72 @@ def live(module, function):
         found = inner
 
 
-def notices(module, mutant=None, code=None):
-    """Whether the fast tests of a module fail with other code in one of its functions; in a process of its own."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-    resource.setrlimit(resource.RLIMIT_CPU, (_seconds() + SECONDS,) * 2)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1), os.dup2(silence, 2)
-    ended = 99
-    with contextlib.suppress(BaseException):
-        import pytest
+class Loop:
+    """In place of pytest's own loop: the tests are collected once, and run in a process of their own for every mutant."""
 
-        if mutant is not None:
-            live(name_of(module), mutant.function).__code__ = code
-        files = [str(ROOT / "tests" / f"test_{file}.py") for file in TARGETS[module]]
-        ended = int(pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files]))
-    os._exit(ended)
+    def __init__(self, modules, each, until, seed, out):
+        self.modules, self.each, self.until, self.seed, self.out = modules, each, until, seed, out
+
+    def pytest_runtestloop(self, session):
+        """Mutate module by module."""
+        took = self.run(session.items)
+        if took is None:
+            print(
+                json.dumps({"modules": self.modules, "error": "their tests fail as they are"}),
+                file=self.out,
+                flush=True,
+            )
+            return True
+        session.items.sort(key=lambda item: took[item.nodeid])
+        for module in self.modules:
+            self.mutate(module, session.items)
+        return True
+
+    def mutate(self, module, items):
+        """Try a sample of a module's mutants; print a line a mutant, and one for the module."""
+        source, begun = (ROOT / "omac" / f"{module}.py").read_text(encoding="utf-8"), time.monotonic()
+        every, lines, tried, survived = mutants(source), source.splitlines(), 0, 0
+        for mutant in random.Random(self.seed).sample(every, min(self.each, len(every))):
+            if time.monotonic() > self.until:
+                break
+            try:
+                code = mutated(source, mutant)
+            except (SyntaxError, StopIteration):
+                continue
+            alive = self.run(items, live(name_of(module), mutant.function), code) is not None
+            tried, survived = tried + 1, survived + alive
+            about = {"module": module, "line": mutant.line, "what": mutant.what, "survived": alive}
+            print(json.dumps({**about, "text": lines[mutant.line - 1].strip()}), file=self.out, flush=True)
+        line = {"module": module, "mutants": len(every), "tried": tried, "survived": survived}
+        print(json.dumps({**line, "seconds": round(time.monotonic() - begun)}), file=self.out, flush=True)
+
+    def run(self, items, function=None, code=None):
+        """Run tests until one fails, with other code in a function: {test: seconds}, or None where one fails."""
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            resource.setrlimit(resource.RLIMIT_CPU, (_seconds() + SECONDS,) * 2)
+            with os.fdopen(write, "w") as out, contextlib.suppress(BaseException):
+                if function is not None:
+                    function.__code__ = code
+                json.dump(self.times(items), out)
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as told:
+            said = told.read()
+        os.waitpid(child, 0)
+        return json.loads(said or "null")
+
+    def times(self, items):
+        """{test: seconds} of tests that pass; None as soon as one fails."""
+        session, took = items[0].session, {}
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            begun = time.monotonic()
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if session.testsfailed:
+                return None
+            took[item.nodeid] = time.monotonic() - begun
+        return took
 
 
 def _seconds():
@@ -211,29 +247,19 @@ def main():
     args = parser.parse_args()
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    for name in IMPORTED:
-        importlib.import_module(name)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    import pytest
+
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what pytest prints
     until = time.monotonic() + 60 * args.minutes
-    for module in args.modules:
-        source, begun = (ROOT / "omac" / f"{module}.py").read_text(encoding="utf-8"), time.monotonic()
-        for name in (name_of(module), *(f"test_{file}" for file in TARGETS[module])):
-            importlib.import_module(name)  # before the fork: a process then begins with its first test
-        if notices(module):
-            print(json.dumps({"module": module, "error": "its tests fail as it is"}), flush=True)
-            continue
-        every, lines, tried, survived = mutants(source), source.splitlines(), 0, 0
-        for mutant in random.Random(args.seed).sample(every, min(args.each, len(every))):
-            if time.monotonic() > until:
-                break
-            try:
-                alive = not notices(module, mutant, mutated(source, mutant))
-            except (SyntaxError, StopIteration):
-                continue
-            tried, survived = tried + 1, survived + alive
-            about = {"module": module, "line": mutant.line, "what": mutant.what, "survived": alive}
-            print(json.dumps({**about, "text": lines[mutant.line - 1].strip()}), flush=True)
-        line = {"module": module, "mutants": len(every), "tried": tried, "survived": survived}
-        print(json.dumps({**line, "seconds": round(time.monotonic() - begun)}), flush=True)
+    for names in dict.fromkeys(TARGETS[module] for module in args.modules):
+        modules = [module for module in args.modules if TARGETS[module] == names]
+        for module in modules:
+            importlib.import_module(name_of(module))
+        files = [str(ROOT / "tests" / f"test_{name}.py") for name in names]
+        words = ["-q", "-m", "not slow", "-p", "no:cacheprovider", *files]
+        pytest.main(words, plugins=[Loop(modules, args.each, until, args.seed, out)])
 
 
 if __name__ == "__main__":
