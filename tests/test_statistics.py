@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, mannwhitneyu, ttest_1samp, ttest_ind
+from scipy.stats import binomtest, mannwhitneyu, t, ttest_1samp, ttest_ind
 
 from omac.analysis.statistics import (
     gains,
@@ -12,6 +12,7 @@ from omac.analysis.statistics import (
     interval,
     iqm,
     iqm_gain,
+    least_mean,
     mean_correlation,
     mean_gain,
     mean_std,
@@ -90,6 +91,26 @@ def test_the_interval_of_a_mean_and_of_a_difference_are_students_and_welchs():
     np.testing.assert_allclose(interval(mean_gain, x, y), welch)
     narrow = ttest_1samp(x[0], 0).confidence_interval(0.5)
     np.testing.assert_allclose(interval(mean_of_means, x, level=0.5), narrow)
+
+
+def test_the_interval_of_an_iqm_is_that_of_a_trimmed_mean():
+    """Tukey and McLaughlin: the spread of winsorized scores, degrees of freedom of those that are kept."""
+    x = np.random.default_rng(2).normal(size=8)
+    low, high = np.sort(x)[[2, 5]]
+    inside, winsorized = x[(low <= x) & (x <= high)], x.clip(low, high)
+    half = t.isf(0.025, len(inside) - 1) * winsorized.std(ddof=1) / (0.5 * np.sqrt(len(x)))
+    np.testing.assert_allclose(interval(iqm, [x]), [inside.mean() - half, inside.mean() + half])
+
+
+def test_the_least_of_several_means_is_bounded_by_students_t_of_two_seeds_too():
+    gaps = [np.array([1.0, 2.0]), np.array([0.5, 4.0, 3.0])]
+    value, low, high = least_mean(gaps, 0.025)
+    each = [ttest_1samp(g, 0).confidence_interval(0.95) for g in gaps]
+    bonferroni = [ttest_1samp(g, 0).confidence_interval(0.975) for g in gaps]
+    expected = [1.5, min(x.low for x in each), min(x.high for x in bonferroni)]
+    np.testing.assert_allclose([value, low, high], expected)
+    assert np.isnan(least_mean([np.array([1.0])], 0.025)[1:]).all()
+    assert spread_ratio([[1.0, 3.0]], [[2.0, 8.0]]) == pytest.approx(3)
 
 
 def test_the_interval_of_constant_scores_is_that_constant_though_tasks_differ():
