@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
-.PHONY: quick test fast lint repro figures verify bench setup install lock clean
+.PHONY: quick test fast lint repro figures verify bench site setup install lock clean
 
 quick: setup          ## the whole story on one map in about ten minutes
 	@mkdir -p build
@@ -30,8 +30,8 @@ repro: setup          ## the study: resumes where it stopped, JOBS cells side by
 	$(RUN) dvc repro
 	$(MAKE) figures
 
-figures: setup        ## every table and figure of notebooks 04 to 08 from the committed results, without training
-	$(RUN) jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/0[45678]_*.ipynb
+figures: setup        ## every table and figure of notebooks 04 to 09 from the committed results, without training
+	$(RUN) jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/0[456789]_*.ipynb
 
 verify: setup         ## do data, battles and a cell come out here as committed? about ten minutes
 	$(RUN) python -m omac verify --jobs $(JOBS)
@@ -39,6 +39,10 @@ verify: setup         ## do data, battles and a cell come out here as committed?
 bench: setup          ## speed, as ratios of one run: benchmarks/results.md
 	$(RUN) python -c "from omac.study.prepare import ensure; [ensure(f'smax-{m}-medium-100') for m in ('6h_vs_8z', '5m_vs_6m', '3s5z_vs_3s6z', 'corridor')]"
 	$(RUN) python benchmarks/run.py
+
+site: setup           ## the documentation as a web site in build/site: docs/, notebooks, tables, the API reference; its packages come with the first run
+	@cmp -s docs/site/requirements.txt $(VENV)/.site || { $(BIN)/uv pip install -q --python $(BIN)/python -r docs/site/requirements.txt && cp docs/site/requirements.txt $(VENV)/.site; }
+	$(RUN) python docs/site/build.py
 
 CANDIDATES = $(or $(PYTHON),$(if $(wildcard $(VENV)/.ready),$(VENV)/bin/python) python3.11 python3.12 python3.13 python3)
 IN_RANGE   = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
@@ -72,6 +76,10 @@ lock:                 ## requirements.txt from pyproject.toml; what is pinned al
 	$(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 --extra vault --extra test --extra dev -q \
 	  --no-emit-index-url --no-header --no-annotate -o requirements.txt $(LOCK_OPTIONS)
 	sed 's/^\(torch==[0-9.]*\)+cpu/\1/; /^nvidia-/d; /^cuda-/d; /^triton==/d' requirements.txt > requirements.tmp && mv requirements.tmp requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 --extra site -c requirements.txt -q \
+	  --no-emit-index-url --no-header --no-annotate -o docs/site/requirements.txt $(LOCK_OPTIONS)
+	sed 's/^\(torch==[0-9.]*\)+cpu/\1/; /^nvidia-/d; /^cuda-/d; /^triton==/d' docs/site/requirements.txt | grep -vxFf requirements.txt > docs/site/requirements.tmp \
+	  && mv docs/site/requirements.tmp docs/site/requirements.txt
 
 clean:                ## what can be made again; not the data
 	rm -rf build .pytest_cache .ruff_cache

@@ -19,7 +19,8 @@ KEYS = ["map", "level", "algorithm", "variant"]
 
 
 def took(name):
-    """A cell's row: data set, algorithm, variant, gradient steps, seconds from papermill's start to its end.
+    """A cell's row: data set, algorithm, variant, steps of the values, of the policies after them, seconds from papermill's
+    start to its end. Steps of values and policies side by side count as the values'.
 
     Raises ValueError for a notebook that did not run to its end.
     """
@@ -29,12 +30,16 @@ def took(name):
     told = about["parameters"]
     wanted = DataSet.parse(told["dataset"])
     rows = read_table(ROOT / told["out"])
+    last = rows.groupby("kind")["step"].max()
+    together = rows.loc[rows["kind"] == "eval"].reindex(columns=["q_tot"])["q_tot"].notna().any()
+    values, policies = last.get("value", 0), last["eval"]
     return {
         "map": wanted.map,
         "level": wanted.level,
         "algorithm": told["algorithm"],
         "variant": told.get("variant", "default"),
-        "steps": int(rows["step"].max()),
+        "steps": int(policies if together else values),
+        "policy_steps": int(0 if together else policies),
         "seconds": round(about["duration"]),
     }
 

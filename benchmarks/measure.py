@@ -1,5 +1,6 @@
 """What `make bench` measures. Every ratio is of numbers taken in turn, in one run, on one machine."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,18 +13,18 @@ from unittest import mock
 
 import numpy as np
 import torch
+from costs import SNAPSHOTS, TRAINING, phases_of
 from torch import profiler
 from torch.utils.flop_counter import FlopCounterMode
 
 from omac import algorithms
-from omac.analysis.results import crossing
 from omac.behaviour import levels
-from omac.config.hyper import load_params, settings
+from omac.config.hyper import load_params, of_policies, settings
 from omac.datasets import registry
 from omac.envs import make
 from omac.evaluation import SLOTS, battle_seeds, evaluate
 from omac.paths import ROOT
-from omac.schema import SET
+from omac.schema import PUBLISHED
 from omac.training.trainer import Trainer
 
 sys.path.append(str(ROOT / "examples"))
@@ -32,7 +33,7 @@ import omac_single_file  # noqa: E402
 ROUNDS, STEPS = 7, 4  # rounds of a comparison, gradient steps in each
 TURNS = 4  # battles that each slot of the simulator fights one after another: in a cell it is four and five
 FEW = 200  # episodes that are enough to time a step on, where many data sets are
-TRAINING, SNAPSHOTS = "training, scaled to all steps", "networks, snapshots and their diagnostics"
+PEERS = {"value": "update_values", "policy": "update_policy"}  # functions of the single file
 
 
 def seconds(work, times=1):
@@ -63,24 +64,26 @@ def product(hyper, spec, seeds):
     return work, times * 2 * seeds * rows * width * width
 
 
-def stepper(data, algorithm, hyper, seeds):
-    """A function that makes STEPS gradient steps of all seeds."""
-    run = Trainer(data, algorithms.get(algorithm), hyper, seeds)
+def stepper(data, algorithm, hyper, seeds, phase="value", policies=None):
+    """A function that makes STEPS gradient steps of all seeds in a phase: of the values, the policies, or both ("joint")."""
+    run = Trainer(data, algorithms.get(algorithm), hyper, seeds, policies)
+    if phase == "policy":
+        run.finish_values()
     at = iter(range(10**9))
 
     def work():
         for _ in range(STEPS):
-            run.step(next(at), "joint")
+            run.step(next(at), phase)
 
     return work
 
 
 def gradient_steps(data, hyper, seeds):
-    """(a) A row per algorithm: ms and GFLOP per seed and step, and the rate as a share of the matrix product's beside it."""
+    """(a) A row per algorithm and phase: ms and GFLOP per seed and step, and the rate as a share of the matrix product's beside it."""
     gemm, gemm_flops = product(hyper, data.spec, len(seeds))
     rows = []
-    for name in algorithms.REGISTRY:
-        work = stepper(data, name, hyper, seeds)
+    for name, phase in [(alg, phase) for alg in algorithms.REGISTRY for phase in phases_of(alg, hyper)]:
+        work = stepper(data, name, hyper, seeds, phase)
         with FlopCounterMode(display=False) as counter:
             work()
         flops = counter.get_total_flops()
@@ -90,6 +93,7 @@ def gradient_steps(data, hyper, seeds):
         rows.append(
             {
                 "algorithm": name,
+                "phase": phase,
                 "ms per seed-step": np.median(t[:, 0]) / each * 1e3,
                 "GFLOP per seed-step": flops / each / 1e9,
                 "GFLOP/s": np.median(flops / t[:, 0]) / 1e9,
@@ -114,7 +118,7 @@ OPERATIONS = {
 
 
 def where_it_goes(data, hyper, seeds):
-    """(a) A row per kind of operation of OMAC's gradient step: its share of the time that torch's profiler sees."""
+    """(a) A row per kind of operation of a step of OMAC's values: its share of the time that torch's profiler sees."""
     work = stepper(data, "omac", hyper, seeds)
     work()
     with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as seen:
@@ -128,7 +132,7 @@ def where_it_goes(data, hyper, seeds):
 
 
 def layouts(data, hyper, seeds):
-    """How the work may be laid out: a row for all seeds stacked, for one seed alone, and for all stacked on two threads.
+    """How a step of OMAC's values may be laid out: a row for all seeds stacked, for one alone, and for all on two threads.
 
     Core-ms per seed and step: what counts where two cells run side by side, a core each.
     """
@@ -147,29 +151,56 @@ def layouts(data, hyper, seeds):
     ]
 
 
-def peer_stepper(path, hyper, seed):
-    """A function that makes STEPS gradient steps of examples/omac_single_file.py, of one seed, on the data set at `path`."""
+def temperatures(data, hyper, seeds, policies):
+    """(e) Seconds of one step of all seeds, taken in turn: {"joint", "value", "policy": with one policy of each seed, "policies":
+    with one for each of `policies` {temperature: Hyper}}.
+    """
+    kinds = {
+        "joint": stepper(data, "omac", hyper, seeds, "joint"),
+        "value": stepper(data, "omac", hyper, seeds, "value"),
+        "policy": stepper(data, "omac", hyper, seeds, "policy"),
+        "policies": stepper(data, "omac", hyper, seeds, "policy", policies),
+    }
+    t = np.median(in_turn(list(kinds.values())), 0) / STEPS
+    return dict(zip(kinds, t.tolist(), strict=True))
+
+
+def peer_stepper(path, hyper, seed, phase):
+    """A function that makes STEPS updates of examples/omac_single_file.py, of one seed and phase, on the data set at `path`."""
     torch.manual_seed(seed)
     data = omac_single_file.read(path, hyper.gamma)
     nets = omac_single_file.Networks(data, hyper)
-    adam = omac_single_file.optimiser(nets, hyper)
+    adam = dict(zip(PEERS, omac_single_file.optimisers(nets, hyper), strict=True))[phase]
 
     def work():
         for _ in range(STEPS):
-            omac_single_file.update(nets, adam, omac_single_file.draw(data, hyper.batch_size), hyper)
+            batch = omac_single_file.draw(data, hyper.batch_size)
+            getattr(omac_single_file, PEERS[phase])(nets, adam, batch, hyper)
 
     return work
 
 
 def against_the_peer(data, path, hyper, seeds):
-    """(d) OMAC here, on `data`, against the plain single file, on the same at `path`, per seed: (rows, the ratio, its spread over rounds)."""
-    ours, theirs = stepper(data, "omac", hyper, seeds), peer_stepper(path, hyper, seeds[0])
-    t = in_turn([ours, theirs]) / STEPS
-    t[:, 0] /= len(seeds)
-    ratio = t[:, 1] / t[:, 0]
-    names = (f"ours, {len(seeds)} seeds stacked", "plain single-seed PyTorch")
-    rows = [{"": name, "ms per seed-step": x * 1e3} for name, x in zip(names, np.median(t, 0), strict=True)]
-    return rows, float(np.median(ratio)), (float(ratio.min()), float(ratio.max()))
+    """(d) OMAC here, on `data`, against the plain single file, on the same at `path`, per seed and with one policy.
+
+    Returns (rows, {phase: the plain one's time over ours}, that of all steps of both phases in each round).
+    """
+    phases = phases_of("omac", hyper)
+    ours = [stepper(data, "omac", hyper, seeds, phase) for phase in phases]
+    theirs = [peer_stepper(path, hyper, seeds[0], phase) for phase in phases]
+    t = in_turn([*ours, *theirs]) / STEPS
+    ours, theirs = t[:, : len(phases)] / len(seeds), t[:, len(phases) :]
+    steps = np.array(list(phases.values()))
+    rows = [
+        {
+            "a step of": {"value": "the values", "policy": "the policy"}[phase],
+            f"ours, {len(seeds)} seeds stacked: ms per seed-step": a * 1e3,
+            "plain single-seed PyTorch": b * 1e3,
+        }
+        for phase, a, b in zip(phases, np.median(ours, 0), np.median(theirs, 0), strict=True)
+    ]
+    by_phase = dict(zip(phases, np.median(theirs / ours, 0).tolist(), strict=True))
+    return rows, by_phase, (theirs @ steps) / (ours @ steps)
 
 
 def battles(env, sizes, policy_states, net):
@@ -191,20 +222,6 @@ def battles(env, sizes, policy_states, net):
     return rows
 
 
-def plain_cell(hyper, ratio, seeds, whole, fought):
-    """(d) Seconds of one seed's cell as such code runs it: a process of its own, 32 battles at every evaluation, 320 at its end.
-
-    ratio: the plain implementation's time of a gradient step over ours, per seed, taken in turn; whole: the phases of our cell of
-    `seeds` seeds, whose training it multiplies and whose start-up, data and compiling it shares; fought: rows of `battles`, one
-    policy at a time in the same simulator.
-    """
-    spent = {row["phase"]: row["seconds"] for row in whole}
-    shared = spent["start-up (imports)"] + spent["data"] + spent["compiling"]
-    each = {row["battles side by side"]: row["battles side by side"] / row["battles per second"] for row in fought}
-    fights = hyper.steps // hyper.eval_every * each[hyper.eval_episodes] + each[hyper.final_episodes]
-    return shared + ratio * spent[TRAINING] / seeds + fights
-
-
 def warm(env, battles):
     """Compile the simulator for so many battles; compiled code is kept on disk."""
     with closing(make(env, battles)) as battle:
@@ -213,7 +230,9 @@ def warm(env, battles):
 
 
 def projection(params, profile, rounds=3):
-    """Seconds of a gradient step of all seeds by map and algorithm, and of a battle, from a few of each on that map's medium data."""
+    """Seconds of a gradient step of all seeds and temperatures by map, algorithm and phase ("omac value"), and of a battle,
+    from a few of each on that map's medium data.
+    """
     torch.set_num_threads(params["threads"])
     rows = []
     for map_name in params["grid"]["maps"]:
@@ -227,7 +246,10 @@ def projection(params, profile, rounds=3):
             "battle": seconds(partial(evaluate, env, net, states[-1:] * len(seeds), fought)) / fought.size,
         }
         for name in algorithms.REGISTRY:
-            row[name] = np.median(in_turn([stepper(data, name, hyper, seeds)], rounds)) / STEPS
+            policies = of_policies(params, name, hyper)
+            for phase in phases_of(name, hyper):
+                work = stepper(data, name, hyper, seeds, phase, policies)
+                row[f"{name} {phase}"] = np.median(in_turn([work], rounds)) / STEPS
         rows.append(row)
     return rows
 
@@ -240,142 +262,72 @@ def side_by_side(params, profile):
     return [{k: x if k == "map" else (x + b[k]) / 2 for k, x in a.items()} for a, b in zip(*both, strict=True)]
 
 
-def planned(params, profile):
-    """{(map, level): gradient steps} of the grid's data sets, as params.yaml has them."""
-    grid = params["grid"]
-    return {(m, x): settings(params, profile, m, x)[0].steps for m in grid["maps"] for x in grid["levels"]}
-
-
-def crossed(rows, profile):
-    """{(map, level): gradient step at which OMAC's mean Q_tot first meets the return-to-go in the data}, by the study's own
-    `rows` of whole data sets; data sets that are not run, or where it never does, are left out.
-    """
-    mine = rows[(rows["profile"] == profile) & (rows["algorithm"] == "omac") & (rows["ratio"] == 100)]
-    reached = crossing(mine).set_index(SET[:2])["Q_tot crosses it at step"]
-    return {data_set: int(step) for data_set, step in reached.items() if step != "never"}
-
-
-def cell_seconds(rows, params, profile, steps, once, snapshot):
-    """Seconds of a whole cell, a row per data set of `steps` {(map, level): gradient steps}: its evaluation, and each algorithm with
-    it, from the `rows` of `side_by_side`.
-
-    once: seconds that every cell takes besides (start-up, data, compiling); snapshot: seconds of one, with its diagnostics.
-    """
-    speed = {row["map"]: row for row in rows}
-    out = []
-    for (map_name, level), count in steps.items():
-        hyper, seeds = settings(params, profile, map_name, level)
-        snapshots = count // hyper.eval_every
-        battles = len(seeds) * (snapshots * hyper.eval_episodes + hyper.final_episodes)
-        fights = battles * speed[map_name]["battle"]
-        each = {
-            name: once + snapshots * snapshot + fights + count * speed[map_name][name] for name in algorithms.REGISTRY
-        }
-        out.append({"map": map_name, "level": level, "steps": count, "evaluation": fights, **each})
-    return out
-
-
-def whole(rows, grid):
-    """Seconds of every cell of the paper's study, from the `rows` of `cell_seconds`: Table 4, Table 1's subsets of 6h_vs_8z,
-    Figure 3's five ablations on poor.
-    """
-    hard = [row for row in rows if row["map"] == "6h_vs_8z"]
-    cells = [row[name] for row in [*rows, *hard * len(grid["subsets"])] for name in algorithms.REGISTRY]
-    return cells + [row["omac"] for row in hard if row["level"] == "poor"] * len(grid["ablations"])
-
-
-def as_run(rows, measured):
-    """Whole cells of the default variant as they ran beside their projection: `measured` (of cells.py) against `rows` (of `cell_seconds`).
-
-    Cells of another number of steps than params.yaml's are left out. Returns a row per cell, `ratio` is seconds as run over projected.
-    """
-    projected = {(row["map"], row["level"], row["steps"]): row for row in rows}
-    out = []
-    for cell in measured[measured["variant"] == "default"].itertuples():
-        at = (cell.map, cell.level, cell.steps)
-        if at in projected:
-            known = projected[at][cell.algorithm]
-            about = dict(zip(("map", "level", "steps"), at, strict=True))
-            out.append(
-                {
-                    **about,
-                    "algorithm": cell.algorithm,
-                    "as run": cell.seconds,
-                    "projected": known,
-                    "ratio": cell.seconds / known,
-                }
-            )
-    return out
-
-
-def factors(ran):
-    """{map: seconds of its cells of `as_run` as run over projected, both summed}."""
-    sums = {}
-    for row in ran:
-        run, projected = sums.get(row["map"], (0, 0))
-        sums[row["map"]] = run + row["as run"], projected + row["projected"]
-    return {name: run / projected for name, (run, projected) in sums.items()}
-
-
-def as_slow(rows, by_map):
-    """The `rows` of `cell_seconds` with each map's seconds times its factor in `by_map`."""
-    return [{k: x * by_map[row["map"]] if k in algorithms.REGISTRY else x for k, x in row.items()} for row in rows]
-
-
-def hours(cells, cores=2):
-    """Hours of `cells`, seconds each, on `cores`."""
-    return sum(cells) / cores / 3600
-
-
-def phases(dataset, algorithm, profile, steps):
-    """(c) Seconds of a cell in a fresh process, by phase; training is measured on 2 `steps` and scaled to the profile's.
-
-    Three trainings, after one that warms up, tell a step from a snapshot: of `steps` with one and with two snapshots, of 3 `steps` with one.
+def phases(dataset, algorithm, profile, steps, temperature=PUBLISHED):
+    """(c) Seconds of a cell of one temperature in a fresh process, by phase; training is measured on 2 `steps` of each phase,
+    after as many that warm up, and scaled to the profile's.
     """
     code = f"""
+import json
 import time
-t = [time.perf_counter()]
+began, spent = time.perf_counter(), {{}}
+def lap(name, count=1):
+    global began
+    spent[name] = (time.perf_counter() - began) / count
+    began = time.perf_counter()
 import torch
+from omac import algorithms
+from omac.config.hyper import load_params
 from omac.datasets import registry
 from omac.study import cell  # as a cell does
-from omac.training import trainer
-from omac.config.hyper import load_params, settings
+from omac.training.trainer import Trainer
 from omac.evaluation import battle_seeds, evaluate
 import omac.envs.smax
-t.append(time.perf_counter())
+lap("start-up")
 data, held = registry.load("{dataset}"), registry.load(registry.DataSet.parse("{dataset}").held.name)
-t.append(time.perf_counter())
-p = load_params()
-torch.set_num_threads(p["threads"])
-h, seeds = settings(p, "{profile}", data.spec.map, data.about["level"])
-for steps, snapshots in ((2, 1), ({steps}, 1), ({steps}, 2), (3 * {steps}, 1)):
-    p["profiles"]["bench"] = {{**p["profiles"]["{profile}"], "steps": steps, "eval_every": steps // snapshots}}
-    few, _ = settings(p, "bench", data.spec.map, data.about["level"])
-    trained = trainer.train(data, "{algorithm}", few, seeds, progress=False, held=held)
-    t.append(time.perf_counter())
-env, policy = f"{{data.spec.env}}:{{data.spec.map}}", trained.snapshots[-1]["policy"]
+lap("data")
+params = load_params()
+torch.set_num_threads(params["threads"])
+hyper, policies, seeds = cell.cell_settings(params, "{dataset}", "{algorithm}", profile="{profile}", temperatures=["{temperature}"])
+run = Trainer(data, algorithms.get("{algorithm}"), hyper, seeds, policies, held=held)
+lap("networks")
+for phase in run.phases():
+    if phase.name == "policy":
+        run.finish_values()
+        lap("signal")
+    for step in range(2 * {steps}):
+        run.step(step, phase.name)
+    run.rows(1, phase.name, False)
+    lap("warm")
+    for step in range(2 * {steps}, 4 * {steps}):
+        run.step(step, phase.name)
+    lap("step " + phase.name, 2 * {steps})
+    run.rows(1, phase.name, False)
+    lap("snapshot " + phase.name)
+env, state = f"{{data.spec.env}}:{{data.spec.map}}", run.policy.state_dict()
 def fight(snapshots, battles):
     fought = battle_seeds(9, battles, shape=(snapshots * len(seeds), battles))
-    evaluate(env, trained.policy, [policy] * snapshots, fought)
-    t.append(time.perf_counter())
-for _ in range(2):
+    evaluate(env, run.policy, [state] * snapshots, fought)
+for turn in ("first", "again"):
     fight(1, 64)
-fight(h.steps // h.eval_every, h.eval_episodes)
-fight(1, h.final_episodes)
-print(*t)
+    lap(turn)
+fight(phase.steps // hyper.eval_every, hyper.eval_episodes)
+fight(1, hyper.final_episodes)
+lap("evaluation")
+print(json.dumps(spent))
 """
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OMAC_PROGRESS": "0"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    *spent, eval_, final = np.diff([float(x) for x in done.stdout.split()[-11:]])
-    start_up, read, _, one, two, long, first, again = spent
-    hyper = settings(load_params(), profile)[0]
-    step, snapshot = (long - one) / (2 * steps), two - one
+    spent, wanted = json.loads(done.stdout.splitlines()[-1]), registry.DataSet.parse(dataset)
+    hyper = settings(load_params(), profile, wanted.map, wanted.level)[0]
+    counts = phases_of(algorithm, hyper)
+    snapshots = sum(count // hyper.eval_every * spent[f"snapshot {phase}"] for phase, count in counts.items())
     whole = {
-        "start-up (imports)": start_up,
-        "data": read,
-        TRAINING: step * hyper.steps,
-        SNAPSHOTS: one - step * steps + (hyper.steps // hyper.eval_every - 1) * snapshot,
-        "compiling": first - again,
-        "evaluation": eval_ + final,
+        "start-up (imports)": spent["start-up"],
+        "data": spent["data"],
+        **{TRAINING[phase]: count * spent[f"step {phase}"] for phase, count in counts.items()},
+        "signal of all transitions": spent.get("signal", 0.0),
+        SNAPSHOTS: spent["networks"] + snapshots,
+        "compiling": spent["first"] - spent["again"],
+        "evaluation": spent["evaluation"],
     }
     return [{"phase": k, "seconds": v, "share": v / sum(whole.values())} for k, v in whole.items()]

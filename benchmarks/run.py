@@ -6,19 +6,19 @@ import sys
 import time
 from pathlib import Path
 
+import costs
 import measure
+import numpy as np
 import pandas as pd
 import torch
 
 from omac.analysis.results import markdown
 from omac.behaviour import levels
-from omac.config.hyper import load_params, settings
+from omac.config.hyper import load_params, of_policies, settings
 from omac.datasets import registry
-from omac.files import read_table
-from omac.paths import ROOT, atomic
+from omac.paths import atomic
 
 DATASET = "smax-6h_vs_8z-medium-100"
-RESULTS = ROOT / "data" / "results.csv"
 OUT, CELLS = (Path(__file__).with_name(name) for name in ("results.md", "cells.csv"))
 
 
@@ -42,8 +42,12 @@ def report(profile, cell_steps):
     announce("a gradient step of each algorithm")
     steps = measure.gradient_steps(data, hyper, seeds)
     goes = measure.where_it_goes(data, hyper, seeds)
-    announce("the plain implementation; seeds and threads")
-    peer, ratio, spread = measure.against_the_peer(data, registry.DataSet.parse(DATASET).path(), hyper, seeds)
+    announce("the plain implementation; temperatures; seeds and threads")
+    peer, by_phase, rounds = measure.against_the_peer(data, registry.DataSet.parse(DATASET).path(), hyper, seeds)
+    ratio = float(np.median(rounds))
+    policies = of_policies(params, "omac", hyper)
+    step = measure.temperatures(data, hyper, seeds, policies)
+    further = (step["policies"] - step["policy"]) / (len(policies) - 1)
     laid_out = measure.layouts(data, hyper, seeds)
     announce("battles")
     net, states, _ = levels.load_level("smax", data.spec.map, "good")
@@ -52,32 +56,44 @@ def report(profile, cell_steps):
     announce("a cell")
     cell = measure.phases(DATASET, "omac", profile, cell_steps)
     ours = sum(row["seconds"] for row in cell) / len(seeds)
-    plain = measure.plain_cell(hyper, ratio, len(seeds), cell, battles)
+    plain = costs.plain_cell(hyper, by_phase, len(seeds), cell, battles)
     announce("the whole study, map by map")
     parts = {row["phase"]: row for row in cell}
     once = sum(parts[phase]["seconds"] for phase in ("start-up (imports)", "data", "compiling"))
-    snapshot = parts[measure.SNAPSHOTS]["seconds"] * hyper.eval_every / hyper.steps
+    snapshot = parts[costs.SNAPSHOTS]["seconds"] * hyper.eval_every / (hyper.steps + hyper.policy_steps)
     speed = measure.side_by_side(params, profile)
-    plan, needed = measure.planned(params, profile), measure.crossed(read_table(RESULTS), profile)
-    grid = measure.cell_seconds(speed, params, profile, plan, once, snapshot)
-    cells = measure.whole(grid, params["grid"])
+    battle = next(row["battle"] for row in speed if row["map"] == data.spec.map)
+    prices = {"battle": battle, "once": once, "snapshot": snapshot}
+    ways = costs.before_and_after(hyper, len(seeds), len(policies), step, **prices)
+    _, one, all_of_them = (row["seconds"] for row in ways)
+    grid = costs.cell_seconds(speed, params, profile, costs.planned(params, profile), once, snapshot)
+    cells = costs.whole(grid, params["grid"])
     most = max(grid, key=lambda row: row["evaluation"] / row["omac"])
-    ran = measure.as_run(grid, pd.read_csv(CELLS))
-    by_map, as_run = measure.factors(ran), ""
+    ran = costs.as_run(grid, pd.read_csv(CELLS), params, profile)
+    by_map, as_run = costs.factors(ran), ""
     ratios = [
-        ("a gradient step of OMAC: share of the matrix product's rate", steps[0]["share"]),
-        ("a gradient step of OMAC, per seed: the plain implementation's time over ours", ratio),
-        ("a whole cell, per seed: the plain implementation's time over ours", plain / ours),
-        ("evaluation, of a cell's time", parts["evaluation"]["share"]),
+        ("a step of OMAC's values: share of the matrix product's rate", steps[0]["share"]),
+        ("all gradient steps of OMAC, per seed: the plain implementation's time over ours", ratio),
+        ("a whole cell of one temperature, per seed: the plain implementation's time over ours", plain / ours),
+        ("a further temperature: its policy's step over a step of the values", further / step["value"]),
+        ("a further temperature, of the time of OMAC's cell of one", (all_of_them / one - 1) / (len(policies) - 1)),
+        ("evaluation, of the time of a cell of one temperature", parts["evaluation"]["share"]),
         (
-            f"the same of OMAC's on {most['map']} {most['level']}, where it is largest",
+            f"the same of OMAC's of all temperatures on {most['map']} {most['level']}, where it is largest",
             most["evaluation"] / most["omac"],
         ),
         ("start-up of a cell, s", parts["start-up (imports)"]["seconds"]),
-        (f"the whole study, {len(cells)} cells, hours on two cores", measure.hours(cells)),
+        (f"the whole study, {len(cells)} cells, hours on two cores", costs.hours(cells)),
     ]
+    named = {
+        "both side by side": step["joint"],
+        "the values": step["value"],
+        "one policy": step["policy"],
+        f"{len(policies)} policies": step["policies"],
+        "so a further one": further,
+    }
     if set(by_map) == set(params["grid"]["maps"]):  # cells of these steps were run whole on every map
-        slow = measure.hours(measure.whole(measure.as_slow(grid, by_map), params["grid"]))
+        slow = costs.hours(costs.whole(costs.as_slow(grid, by_map), params["grid"]))
         ratios.append((f"the same, each map as slow as its cells that were run whole ({len(ran)} in all)", slow))
         as_run = f"""
 Cells that were run whole, two at a time, papermill's seconds from start to end (`benchmarks/cells.csv`, on another day or hour than the projection):
@@ -86,11 +102,6 @@ Cells that were run whole, two at a time, papermill's seconds from start to end 
 
 By map, all its seconds as run over all its projected ones: {", ".join(f"{m} {by_map[m]:.2f}" for m in params["grid"]["maps"])}. The whole study as slow as that: {slow:.1f} hours.
 """
-    if set(needed) == set(plan):
-        least = measure.whole(measure.cell_seconds(speed, params, profile, needed, once, snapshot), params["grid"])
-        ratios.append(
-            ("the same, but no step after OMAC's values have crossed the data's returns", measure.hours(least))
-        )
     return f"""# Benchmarks
 
 {table([{"": what, "measured": x} for what, x in ratios])}
@@ -102,7 +113,7 @@ taken in turn, in one run; `share` is FLOPs per second (counted from the shapes)
 
 {table(steps)}
 
-OMAC's, by operation:
+A step of OMAC's values, by operation:
 
 {table(goes)}
 
@@ -114,7 +125,15 @@ OMAC's, by operation:
 
 {table(peer)}
 
-The plain one takes {ratio:.2f} times as long per seed (from {spread[0]:.2f} to {spread[1]:.2f} over {measure.ROUNDS} rounds).
+For all steps of both the plain one takes {ratio:.2f} times as long per seed (from {rounds.min():.2f} to {rounds.max():.2f} over {measure.ROUNDS} rounds).
+
+## Temperatures
+
+{table([{"a step of": name, "ms per seed-step": x / len(seeds) * 1e3} for name, x in named.items()])}
+
+The same cell in three ways, projected from these steps, {battle:.3g} s a battle and the numbers below:
+
+{table(ways)}
 
 ## Battles
 
@@ -124,19 +143,19 @@ The plain one takes {ratio:.2f} times as long per seed (from {spread[0]:.2f} to 
 
 {table(cell)}
 
-Per seed {ours:.0f} s. The plain implementation, a process for each seed with the same start-up and battles fought one policy at a time, takes {plain:.0f} s: {plain / ours:.2f} times as long.
+Of one temperature. Per seed {ours:.0f} s. The plain implementation, a process for each seed with the same start-up and battles fought one policy at a time, takes {plain:.0f} s: {plain / ours:.2f} times as long.
 
 ## The whole study
 
-Seconds of a gradient step of all seeds and of a battle, on one core while another one does the same, from a few of each on every map:
+Seconds of a gradient step of all seeds and temperatures and of a battle, on one core while another one does the same, from a few of each on every map:
 
 {table(speed)}
 
-Seconds of a cell and of the evaluation in it: the steps of its data set, the snapshots and battles that go with them, and the {once:.0f} s that every cell takes besides (papermill and DVC around it not counted):
+Seconds of a cell with all its temperatures, and of the evaluation in OMAC's: the steps of its data set, the snapshots and battles that go with them, and the {once:.0f} s that every cell takes besides (papermill and DVC around it not counted):
 
 {table(grid)}
 
-These data sets with every algorithm, 6h_vs_8z's subsets of 50 % and 10 %, and five ablations on 6h_vs_8z poor: {measure.hours(cells):.1f} hours for these {len(cells)} cells on two cores.
+These data sets with every algorithm, 6h_vs_8z's subsets of 50 % and 10 %, and five ablations on 6h_vs_8z poor: {costs.hours(cells):.1f} hours for these {len(cells)} cells on two cores.
 {as_run}"""
 
 

@@ -19,11 +19,12 @@ from torch import nn
 
 from omac.nn import losses
 from omac.nn.networks import AgentMLP
-from omac.nn.policy import log_pi, policy_diagnostics
+from omac.nn.policy import log_pi, policy_diagnostics, weight_diagnostics
 
 GROUPS = {"v": ["v"], "pi": ["pi"]}  # networks whose gradients are clipped together
 TARGETS = []  # pairs of a network and its target copy
-READS = ("hidden", "beta", "max_weight", "mask_actions")  # settings: a variant that changes others alone is refused
+# settings: a variant that changes others alone is refused. schedule: values first, then the policy, or side by side
+READS = ("hidden", "beta", "max_weight", "mask_actions", "schedule")
 
 
 def build(spec, hyper, gens):
@@ -35,21 +36,39 @@ def build(spec, hyper, gens):
 
 
 def value_loss(nets, batch, hyper):
-    """Fit V_i to the return that followed. Returns ({name: loss [K]}, the advantage [K,B,n], for policy_loss)."""
+    """Fit V_i to the return that followed. Returns ({name: loss [K]}, what policies read of the values, detached)."""
     adv = batch.ret[..., None] - nets.v(batch.o)[..., 0]
-    return {"L_V": losses.mean(adv.square())}, adv.detach()
+    return {"L_V": losses.mean(adv.square())}, {"advantage": adv.detach()}
 
 
-def policy_loss(nets, batch, adv, hyper):
-    """Clone the data's actions, weighted by exp(beta A) as in Eq. (8). Returns [K]. Absent where the values act."""
-    weight = losses.awr_weight(adv, hyper.beta, hyper.max_weight)
-    return losses.awr_loss(weight, log_pi(nets.pi, batch, hyper))
+@torch.no_grad()
+def signal(nets, batch, hyper):
+    """Compute what policies read of the values by itself, once for all data when they are finished. {"advantage": [K,B,n]}."""
+    return value_loss(nets, batch, hyper)[1]
+
+
+def weights(signal, hypers):
+    """Compute exp(beta A) of each of P policies, [K,P,B,n], which share the values and differ in beta."""
+    adv = signal["advantage"][:, None]
+    beta = adv.new_tensor([h.beta for h in hypers]).view(-1, 1, 1)
+    return losses.awr_weight(adv, beta, hypers[0].max_weight)
+
+
+def policy_loss(nets, batch, signal, hypers):
+    """Clone the data's actions, weighted by exp(beta A) as in Eq. (8). Returns [K,P]. Absent where the values act."""
+    return losses.awr_loss(weights(signal, hypers), log_pi(nets.pi, batch, hypers[0]))
 
 
 @torch.no_grad()
 def diagnose(nets, batch, hyper):
-    """Measure what every snapshot logs beside the scores. Returns {name: [K] or [K,B]}."""
-    return policy_diagnostics(nets.pi, batch, hyper)
+    """Measure what snapshots log of the values. Returns {name: [K] or [K,B]}. Absent where there are none."""
+    return {"adv_std": signal(nets, batch, hyper)["advantage"].flatten(1).std(1)}
+
+
+@torch.no_grad()
+def diagnose_policy(nets, batch, signal, hypers):
+    """Measure what snapshots log of what acts, beside its scores. Returns {name: [K,P]}, [K,1] where the values act."""
+    return {**weight_diagnostics(weights(signal, hypers)), **policy_diagnostics(nets.pi, batch, hypers[0])}
 
 
 def logits(nets):

@@ -1,10 +1,10 @@
 """OMAC on one page: the paper's algorithm for one seed in plain PyTorch, to be read and to be copied.
 
-    python examples/omac_single_file.py DATA.h5 [--steps N] [--seed S]
+    python examples/omac_single_file.py DATA.h5 [--steps N] [--policy-steps N] [--seed S]
 
 Equations, lines and sections are the paper's. Eqs. (1), (4) and (7) are conditions: Eqs. (2), (5) and (8) serve them.
-Where the paper leaves a choice, this is the package's: V_i, w_v and V_share have target copies, too; the advantage is
-Qbar_i - V_i; pi_i has available actions alone; values and policy are learnt side by side.
+The values are learnt first, then the policy, as Algorithm 1 prints it. Where the paper leaves a choice, this is the
+package's: V_i, w_v and V_share have target copies, too; the advantage is Qbar_i - V_i; pi_i has available actions alone.
 
 This file does not import the package. To evaluate the policy in the package's simulators, start Python in examples/:
 
@@ -158,19 +158,27 @@ def awr_loss(weight, log_pi):
     return -(weight * log_pi).mean()
 
 
-def optimiser(nets, hyper):
-    """Make Adam for three groups of networks, clipped apart: V_i; Q_i with its factorization; pi_i."""
-    v, q, pi = [nets.v], [nets.q, nets.mix], [nets.pi]
-    groups = ((v, hyper.lr_value), (q, hyper.lr_value), (pi, hyper.lr_policy))
-    return torch.optim.Adam([{"params": nn.ModuleList(group).parameters(), "lr": lr} for group, lr in groups])
+def optimisers(nets, hyper):
+    """Make Adam for the values, V_i and Q_i with its factorization, which are clipped apart, and Adam for pi_i."""
+    values = [{"params": nn.ModuleList(group).parameters()} for group in ([nets.v], [nets.q, nets.mix])]
+    return torch.optim.Adam(values, hyper.lr_value), torch.optim.Adam(nets.pi.parameters(), hyper.lr_policy)
 
 
-def update(nets, adam, batch, hyper):
-    """Do lines 5 to 8 and 11 of Algorithm 1 once. Returns the losses of V, Q and pi, and their gradient norms.
+def descend(adam, losses, limit):
+    """Move networks down their losses, the gradient of each group clipped. Returns the losses, and the norms before."""
+    adam.zero_grad()
+    sum(losses).backward()
+    norms = [nn.utils.clip_grad_norm_(group["params"], limit) for group in adam.param_groups]
+    adam.step()
+    return losses, norms
 
-    V_i is read once, before its own step. What a loss only reads is detached: one backward pass serves all losses.
+
+def update_values(nets, adam, batch, hyper):
+    """Do lines 5 to 8 of Algorithm 1 once. Returns the losses of V and Q, and their gradient norms.
+
+    V_i is read once, before its own step. What a loss only reads is detached: one backward pass serves both losses.
     """
-    o, o_next, s, s_next, a, r, done, avail, _ = batch
+    o, o_next, s, s_next, a, r, done, _, _ = batch
     v = nets.v(o).squeeze(-1)
     q = gather_actions(nets.q(o), a)
     with torch.no_grad():
@@ -182,31 +190,39 @@ def update(nets, adam, batch, hyper):
     # lines 6 and 7, Eqs. (2), (3) and (6): Q_i, w_v, w_q and V_share learn the team's Bellman equation
     q_tot = nets.mix.q_tot(s, a, q, v.detach())
     loss_q = td_loss(r, done, v_tot_next, q_tot, hyper.gamma)
-    # line 11, Eq. (8): pi_i clones the data's actions, weighted by their advantages
-    adv = q_bar - v.detach()
-    log_pi = gather_actions(F.log_softmax(nets.pi(o).masked_fill(~avail, -1e9), -1), a)
-    loss_pi = awr_loss(awr_weight(adv, hyper.beta, hyper.max_weight), log_pi)
-
-    adam.zero_grad()
-    (loss_v + loss_q + loss_pi).backward()
-    norms = [nn.utils.clip_grad_norm_(group["params"], hyper.grad_clip) for group in adam.param_groups]
-    adam.step()
+    losses, norms = descend(adam, [loss_v, loss_q], hyper.grad_clip)
     # line 8: the target copies follow their networks
     with torch.no_grad():
         for net, bar in ((nets.v, nets.v_bar), (nets.q, nets.q_bar), (nets.mix, nets.mix_bar)):
             for p, p_bar in zip(net.parameters(), bar.parameters(), strict=True):
                 p_bar.lerp_(p, hyper.polyak)
-    return [loss_v, loss_q, loss_pi], norms
+    return losses, norms
+
+
+@torch.no_grad()
+def advantage(nets, batch):
+    """Compute A_i = Qbar_i - V_i of the data's actions. Returns [B,n]."""
+    return gather_actions(nets.q_bar(batch.o), batch.a) - nets.v(batch.o).squeeze(-1)
+
+
+def update_policy(nets, adam, batch, hyper):
+    """Do line 11 of Algorithm 1 once, Eq. (8): pi_i clones the data's actions, weighted by their advantages.
+
+    Returns the loss of pi, and its gradient norm, as lists of one.
+    """
+    weight = awr_weight(advantage(nets, batch), hyper.beta, hyper.max_weight)
+    log_pi = F.log_softmax(nets.pi(batch.o).masked_fill(~batch.avail, -1e9), -1)
+    return descend(adam, [awr_loss(weight, gather_actions(log_pi, batch.a))], hyper.grad_clip)
 
 
 @torch.no_grad()
 def summary(nets, data, hyper):
     """Hold Q_tot against the return that followed, and say how exp(beta A) spreads: without spread, Eq. (8) clones."""
-    o, _, s, _, a, _, _, _, ret = (x[:: 1 + len(x) // 2_048] for x in data)
-    v = nets.v(o).squeeze(-1)
-    q_tot = nets.mix.q_tot(s, a, gather_actions(nets.q(o), a), v)
-    weight = awr_weight(gather_actions(nets.q_bar(o), a) - v, hyper.beta, hyper.max_weight)
-    values = f"Q_tot {q_tot.mean():.2f}, return that followed {ret.mean():.2f}"
+    some = Batch(*(x[:: 1 + len(x) // 2_048] for x in data))
+    v, q = nets.v(some.o).squeeze(-1), gather_actions(nets.q(some.o), some.a)
+    q_tot = nets.mix.q_tot(some.s, some.a, q, v)
+    weight = awr_weight(advantage(nets, some), hyper.beta, hyper.max_weight)
+    values = f"Q_tot {q_tot.mean():.2f}, return that followed {some.ret.mean():.2f}"
     return f"{values}, exp(beta A) {weight.mean():.3f} ± {weight.std():.3f}"
 
 
@@ -216,15 +232,19 @@ def draw(data, count):
     return Batch(*(x[rows] for x in data))
 
 
-def train(data, hyper, steps, seed):
-    """Train on a Batch of all transitions. Returns the Networks."""
+def train(data, hyper, steps, policy_steps, seed):
+    """Train on a Batch of all transitions: lines 3 to 9 of Algorithm 1, then lines 10 to 12. Returns the Networks."""
     torch.manual_seed(seed)
     nets = Networks(data, hyper)
-    adam = optimiser(nets, hyper)
-    for step in trange(1, steps + 1, unit="step", disable=None):
-        update(nets, adam, draw(data, hyper.batch_size), hyper)
+    adam_values, adam_policy = optimisers(nets, hyper)
+    for step in trange(1, steps + 1, desc="values", unit="step", disable=None):
+        update_values(nets, adam_values, draw(data, hyper.batch_size), hyper)
         if step % 1_000 == 0 or step == steps:
             tqdm.write(f"step {step}: {summary(nets, data, hyper)}")
+    for step in trange(1, policy_steps + 1, desc="policy", unit="step", disable=None):
+        (loss,), _ = update_policy(nets, adam_policy, draw(data, hyper.batch_size), hyper)
+        if step % 1_000 == 0 or step == policy_steps:
+            tqdm.write(f"policy step {step}: loss of Eq. (8) {loss:.3f}")
     return nets
 
 
@@ -232,14 +252,15 @@ def main(argv=None):
     """Train on the file that the command line names. Returns the Networks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="an HDF5 file of the project: data/episodes/*.h5")
-    parser.add_argument("--steps", type=int, default=4_000)
+    parser.add_argument("--steps", type=int, default=8_000, help="of the values")
+    parser.add_argument("--policy-steps", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     try:
         data = read(args.data, Hyper.gamma)
     except (OSError, KeyError) as e:
         parser.error(f"{args.data} is not a file as `python -m omac subsample` writes it: {e}")
-    nets = train(data, Hyper(), args.steps, args.seed)
+    nets = train(data, Hyper(), args.steps, args.policy_steps, args.seed)
     print("To evaluate this policy in a simulator, see the top of examples/omac_single_file.py.")
     return nets
 

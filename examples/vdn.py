@@ -42,19 +42,24 @@ def target(nets, batch, hyper):
 
 
 def value_loss(nets, batch, hyper):
-    """Compute the TD error. Returns ({name: loss [K]}, None: there is no policy loss to weigh)."""
-    return {"L_Q": losses.td_loss(q_tot(nets, batch), target(nets, batch, hyper))}, None
+    """Compute the TD error. Returns ({name: loss [K]}, {}: there is no policy to read of the values)."""
+    return {"L_Q": losses.td_loss(q_tot(nets, batch), target(nets, batch, hyper))}, {}
 
 
 @torch.no_grad()
 def diagnose(nets, batch, hyper):
-    """Measure what every snapshot logs beside the scores. Returns {name: [K] or [K,B]}.
+    """Measure what snapshots log of the values. Returns {name: [K] or [K,B]}.
 
-    q_tot [K,B] is held against the returns that followed; entropy and log-likelihood are those of softmax(Q_i).
+    q_tot [K,B] is held against the returns that followed.
     """
     values = q_tot(nets, batch)
-    error = (target(nets, batch, hyper) - values).abs().mean(1)
-    return {"q_tot": values, "td_error": error, **policy_diagnostics(nets.q, batch, hyper)}
+    return {"q_tot": values, "td_error": (target(nets, batch, hyper) - values).abs().mean(1)}
+
+
+@torch.no_grad()
+def diagnose_policy(nets, batch, signal, hypers):
+    """Measure what snapshots log of what acts, here the values: entropy and log-likelihood of softmax(Q_i), [K,1] each."""
+    return policy_diagnostics(nets.q, batch, hypers[0])
 
 
 def logits(nets):

@@ -23,6 +23,7 @@ def main(argv=None):
     words = sys.argv[1:] if argv is None else argv
     try:
         args = build_parser().parse_args(words)
+        _check_variables()
         return args.run(args) or 0
     except KeyboardInterrupt:
         print("interrupted: the same command begins again, or goes on where it keeps checkpoints", file=sys.stderr)
@@ -33,6 +34,12 @@ def main(argv=None):
     except Exception as e:
         print(f"error: {explain(e, *words[:1])}", file=sys.stderr)
         return 1
+
+
+def _check_variables():
+    from omac.config.names import check_variables
+
+    check_variables()
 
 
 def explain(error, command="omac"):
@@ -86,21 +93,24 @@ def seed(text):
 
 def build_parser():
     """Build the parser of all commands; each sets `run`, the function that it is."""
+    from omac.config.params import ALGORITHMS
     from omac.datasets.loaders.catalogue import SOURCES
+    from omac.paths import project_version
     from omac.schema import HELD, LEVELS, MAPS, RATIOS
 
     maps, levels, parts = (", ".join(x) for x in (MAPS, LEVELS, (*RATIOS, HELD)))
     a_map, a_level = f"a map; of SMAX: {maps}", f"a level; of SMAX: {levels}"
     a_sample = f"<source>-<map>-<level>-<part>, such as {MAPS[1]}'s smax-{MAPS[1]}-{LEVELS[1]}-100; parts: {parts}"
     parser = Parser(
-        prog="python -m omac",
+        prog="omac" if Path(sys.argv[0]).stem == "omac" else "python -m omac",
         description="The OMAC companion.",
         epilog=f"maps of SMAX: {maps}; levels: {levels}; parts of a data set: {parts} (100, 50 and 10 % of it, {HELD}: never trained on)",
     )
+    parser.add_argument("--version", action="version", version=f"omac {project_version()}")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
 
     def command(run, text):
-        sub = commands.add_parser(run.__name__, help=text, description=text)
+        sub = commands.add_parser(run.__name__.rstrip("_"), help=text, description=text)
         sub.set_defaults(run=run)
         return sub
 
@@ -120,14 +130,62 @@ def build_parser():
     one = command(subsample, "draw a seeded sample of a raw data set")
     one.add_argument("dataset", help=a_sample)
 
+    one = command(
+        import_, "take what you recorded as a data set: PyMARL's HDF5, a Vault, MADT's pickles, this project's HDF5"
+    )
+    one.add_argument("file", type=Path, help="a file, a folder of files, or a Vault: its folder or a zip of it")
+    one.add_argument("--layout", required=True, help="pymarl, vault, madt or hdf5")
+    for name in ("env", "map", "level"):
+        one.add_argument(f"--{name}", help="a name; needed where the file does not say it itself")
+    one.add_argument(
+        "--policies", nargs="+", default=(), help="who acted; needed where the file does not say it itself"
+    )
+    one.add_argument("--source", default="imported", help="first part of the data set's name; default: imported")
+
+    one = command(export, "write a data set in a layout that others read")
+    one.add_argument("dataset", help="<source>-<map>-<level>, with -<part> a sample of it")
+    one.add_argument("--layout", required=True, help="vault (OG-MARL's), pymarl (padded HDF5) or hdf5 (this project's)")
+    one.add_argument("--out", type=Path, help="where to; default: build/export/")
+
+    one = command(release, "write the archive of all SMAX data sets, with cards, digests, description and checksums")
+    one.add_argument("--out", type=Path, help="the zip; default: build/release/")
+
     one = command(card, "print a data card")
     one.add_argument("file", type=Path)
 
     one = command(cards, "write the committed cards of a map: facts, episodes, states, replays")
     one.add_argument("datasets", nargs="+", help="names, or files (.h5), of one map, one a level")
 
+    one = command(steps, "write the curves that the numbers of steps follow: of OMAC's values, of cloning's likelihood")
+    one.add_argument("curve", choices=("values", "cloning"))
+    one.add_argument("datasets", nargs="+", help=a_sample)
+
+    one = command(controls, "score the policies that learn nothing from observations on a data set's map")
+    one.add_argument("datasets", nargs="+", help=a_sample)
+    one.add_argument("--profile", default="laptop", help="of params.yaml: its seeds and battles; default: laptop")
+
     one = command(check, "say in one line what is wrong with a file")
     one.add_argument("file", type=Path)
+
+    one = command(
+        train,
+        "train one cell, all its seeds, and write its rows: what notebooks/03_train.ipynb runs, omac.study.cell.run_cell",
+    )
+    one.add_argument("dataset", help=f"{a_sample}; made first where it is missing")
+    one.add_argument("algorithm", help=", ".join(ALGORITHMS))
+    one.add_argument("--variant", default="default", help="a name under `variants` in params.yaml; default: default")
+    one.add_argument("--profile", help="smoke (a minute), quick, laptop or paper; default: params.yaml's")
+    one.add_argument("--seeds", type=seed, nargs="+", help="default: the profile's")
+    one.add_argument(
+        "--temperature",
+        nargs="+",
+        metavar="NAME",
+        help="names under `temperatures` in params.yaml, a policy each; default: all of the algorithm's",
+    )
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>; default: auto")
+    one.add_argument("--out", type=Path, metavar="FILE", help="default: build/train/<cell>-<profile>.csv")
+
+    command(doctor, "say what is installed and what this machine can run, on one screen")
 
     command(code, "write what each stage of dvc.yaml runs, without comments and outputs, to build/code/")
 
@@ -211,13 +269,48 @@ def pull(args):
 
 
 def subsample(args):
-    from omac.datasets.registry import draw_sample
+    from omac.config.hyper import load_params
+    from omac.datasets.registry import DataSet, draw_sample
     from omac.paths import shown
-    from omac.study.prepare import check_names
+    from omac.study.prepare import check_names, fitted
 
     check_names(args.dataset)
-    path, digest = draw_sample(args.dataset)
-    print(f"{shown(path)}  digest {digest.sha256}")
+    params, said = fitted(load_params(), DataSet.parse(args.dataset))
+    path, digest = draw_sample(args.dataset, params)
+    print(f"{shown(path)}  digest {digest.sha256}", *filter(None, [said]), sep="\n")
+
+
+def import_(args):
+    from omac.config.hyper import load_params
+    from omac.datasets.importing import Recorded, import_file
+    from omac.datasets.registry import DataSet
+    from omac.paths import shown
+    from omac.study.prepare import fitted
+
+    told = Recorded(args.env, args.map, args.level, tuple(args.policies), args.source)
+    name, path, digest = import_file(args.file, args.layout, told)
+    print(f"{shown(path)}: {digest.sizes['episodes']} episodes, digest {digest.sha256}")
+    sample = name if name.count("-") == 3 else f"{name}-100"
+    if said := fitted(load_params(), DataSet.parse(sample))[1]:
+        print(said)
+    print(
+        f"train on it: papermill notebooks/03_train.ipynb build/{sample}.ipynb --cwd notebooks -p dataset {sample} -p profile quick"
+    )
+
+
+def export(args):
+    from omac.paths import shown
+    from omac.study.publish import export_data
+
+    path, sha256 = export_data(args.dataset, args.layout, args.out)
+    print(f"{shown(path)}  digest {sha256}")
+
+
+def release(args):
+    from omac.paths import shown
+    from omac.study.publish import release_suite
+
+    print(shown(release_suite(args.out)))
 
 
 def card(args):
@@ -236,6 +329,29 @@ def cards(args):
     print("\n".join(map(shown, [*write_cards(parts), *replays(parts)])))
 
 
+def steps(args):
+    from omac.paths import shown
+    from omac.study.prepare import ensure
+    from omac.study.steps import write_curve
+
+    for dataset in args.datasets:
+        ensure(dataset)
+        print(shown(write_curve(dataset, args.curve)), flush=True)
+
+
+def controls(args):
+    from omac.config.names import check_name
+    from omac.paths import shown
+    from omac.study.controls import run_controls
+    from omac.study.prepare import ensure, home
+
+    params, folder = home(args.profile)
+    check_name("profile", args.profile, params["profiles"])
+    for dataset in args.datasets:
+        ensure(dataset, params, folder)
+        print("\n".join(map(shown, run_controls(dataset, params, args.profile, folder))), flush=True)
+
+
 def check(args):
     from omac.data.episodes import Episodes
     from omac.envs import fits, make, missing
@@ -252,6 +368,31 @@ def check(args):
     print(f"{shown(args.file)}: {len(data)} episodes, all checks passed")
     if reason:
         print(f"its sizes were not held against a simulator: {reason}")
+
+
+def train(args):
+    from omac.analysis.results import final_table, short
+    from omac.config.hyper import load_params
+    from omac.paths import BUILD, shown
+    from omac.study.cell import cell_settings, run_cell
+    from omac.study.prepare import ensure, home
+
+    profile = args.profile or load_params()["profile"]
+    params, folder = home(profile)
+    cell_settings(params, args.dataset, args.algorithm, args.variant, profile, args.device, args.temperature)
+    name = f"{args.dataset}-{args.algorithm}-{args.variant}-{profile}"
+    out = args.out or BUILD / "train" / f"{name}.csv"
+    ensure(args.dataset, params, folder)
+    chosen = {"temperatures": args.temperature, "seeds": args.seeds}
+    rows = run_cell(args.dataset, args.algorithm, args.variant, profile, out, args.device, params, folder, **chosen)[0]
+    print(short(final_table(rows)).to_string(index=False))
+    print(f"{shown(out)}: {len(rows)} rows, by omac.study.cell.run_cell, as notebooks/03_train.ipynb writes them")
+
+
+def doctor(args):
+    from omac.study.doctor import report
+
+    print(report())
 
 
 def code(args):
@@ -359,13 +500,15 @@ def verify(args):
 
 def table(args):
     from omac.analysis.agreement import DIFFERENT, agreement
-    from omac.analysis.results import crossing, final_table, short
+    from omac.analysis.results import crossing, final_table, fought, short
     from omac.files import read_rows
 
     rows = read_rows(args.file)
     table = final_table(rows)
     if "q_tot" in rows:
         print("Q_tot against the returns-to-go in the data:", crossing(rows).to_string(index=False), "", sep="\n")
+    if not fought(rows):
+        print("no simulator, no battles: offline metrics, of held-out episodes, take the place of scores")
     print(short(table).to_string(index=False))
     if args.against:
         found = agreement(rows, read_rows(args.against))

@@ -136,7 +136,7 @@ class BatchedPolicy:
 def battle_seeds(*words, shape):
     """Return battle seeds, uint32 of a shape, from whole numbers that name their use: same words, same battles.
 
-    First words in use: 1 and 2 evaluation, 3 measuring snapshots, 4 pulling, 9 replays, 10 kept policies; MAPPO's own
+    First words in use: 1 and 2 evaluation, 11 controls, 3 measuring snapshots, 4 pulling, 9 replays, 10 kept policies; MAPPO's own
     battles are (training seed, update), so its training seeds 0 and 1 share none of these.
     """
     return np.random.SeedSequence(words).generate_state(int(np.prod(shape)), np.uint32).reshape(shape)
@@ -204,12 +204,14 @@ class Scores(NamedTuple):
 
     Attributes:
         returns: f64 [P, battles].
+        discounted: f64 [P, battles], sum_t gamma^t r_t: an estimate of the policy's value where battles begin.
         win: bool [P, battles].
         length: int [P, battles], in steps.
         simulator: its name and version.
     """
 
     returns: np.ndarray
+    discounted: np.ndarray
     win: np.ndarray
     length: np.ndarray
     simulator: str
@@ -217,11 +219,12 @@ class Scores(NamedTuple):
     @classmethod
     def concatenate(cls, parts):
         """Join Scores of one simulator, policy after policy."""
-        returns, win, length = (np.concatenate([getattr(x, name) for x in parts]) for name in cls._fields[:3])
-        return cls(returns, win, length, parts[0].simulator)
+        return cls(
+            *(np.concatenate([getattr(x, name) for x in parts]) for name in cls._fields[:-1]), parts[0].simulator
+        )
 
 
-def evaluate(env, net, states, seeds, sample=False, progress=None):
+def evaluate(env, net, states, seeds, sample=False, progress=None, gamma=1.0):
     """Let P = len(states) x K policies fight, in one simulator call for all of them.
 
     Where so many battles cannot be fought side by side (StarCraft II: a game each), a few policies fight after another.
@@ -233,30 +236,47 @@ def evaluate(env, net, states, seeds, sample=False, progress=None):
         seeds: uint32 [P, battles], a battle each.
         sample: draw actions from the policy. Otherwise it acts greedily.
         progress: label of a bar that counts battles, or None.
+        gamma: discount factor of Scores.discounted.
     Returns:
         Scores.
     """
-    policies, battles = seeds.shape
+    policies = len(seeds)
     most = _most(env)
     if policies > most:
         single = _one_by_one(states)
         groups = [slice(p, p + most) for p in range(0, policies, most)]
-        parts = [evaluate(env, net, single[g], seeds[g], sample=sample, progress=progress) for g in groups]
+        parts = [evaluate(env, net, single[g], seeds[g], sample, progress, gamma) for g in groups]
         return Scores.concatenate(parts)
+
+    def stacked(horizon):
+        return BatchedPolicy.of(net, states, horizon, sample)
+
+    return score_battles(env, stacked, seeds, progress, gamma)
+
+
+def score_battles(env, policy, seeds, progress=None, gamma=1.0):
+    """Let P policies fight side by side, in one simulator call. Returns Scores.
+
+    Args:
+        env, seeds, progress, gamma: as in `evaluate`.
+        policy: function (horizon) -> `act` for `play`, of E slots of which the first E/P are policy 0's, and so on.
+    """
+    policies, battles = seeds.shape
     # slots of each policy: the most that there is room for and that divide its battles evenly
-    slots = max(d for d in range(1, battles + 1) if battles % d == 0 and policies * d <= most)
+    slots = max(d for d in range(1, battles + 1) if battles % d == 0 and policies * d <= _most(env))
     fought = seeds.reshape(policies * slots, battles // slots)
-    returns, length, win = np.zeros(fought.shape), np.zeros(fought.shape, int), np.zeros(fought.shape, bool)
+    returns, discounted, length = np.zeros(fought.shape), np.zeros(fought.shape), np.zeros(fought.shape, int)
+    win = np.zeros(fought.shape, bool)
     with closing(make(env, policies * slots)) as battle:
-        act = BatchedPolicy.of(net, states, battle.spec.horizon, sample)
-        for step in play(battle, act, fought, progress):
+        for step in play(battle, policy(battle.spec.horizon), fought, progress):
             # the battles that are still fought: their slots, and the turn of each; their last step overwrites `win`
             live = np.flatnonzero(step.live)
             at = live, step.turn[live]
             returns[at] += step.after.reward[live]
+            discounted[at] += gamma ** step.t[live] * step.after.reward[live]
             length[at] += 1
             win[at] = step.after.won[live]
-        by_policy = (x.reshape(policies, battles) for x in (returns, win, length))
+        by_policy = (x.reshape(policies, battles) for x in (returns, discounted, win, length))
         return Scores(*by_policy, battle.version)
 
 

@@ -10,8 +10,21 @@ import io
 from pathlib import Path
 
 from omac.config.names import read_yaml
-from omac.paths import ROOT, atomic, shown
-from omac.schema import HIGHEST, KEYS, KINDS_OF_ROWS, LEVELS, LONGEST, MAPS, NAMED, NAMES, SCORES
+from omac.paths import BUILD, ROOT, alone, atomic, shown
+from omac.schema import (
+    CONTROLS,
+    HIGHEST,
+    KEYS,
+    KINDS_OF_ROWS,
+    KNOWN_LEVELS,
+    LEVELS,
+    LONGEST,
+    NAMED,
+    NAMES,
+    PUBLISHED,
+    SCORES,
+    SIMULATED,
+)
 
 MARK = b"# sha256 "  # begins the line that seals a file
 SUMS = "SHA256SUMS"  # of a folder, as `sha256sum -c` reads it
@@ -43,11 +56,12 @@ def unseal(content, name, remedy=None):
 def record_sums(*paths):
     """Write the sha256 of files of one folder into its SHA256SUMS, the others' lines kept. Returns its path."""
     sums = Path(paths[0]).parent / SUMS
-    known = _read(sums) if sums.exists() else {}
-    known |= {Path(p).name: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths}
-    lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items()) if (sums.parent / name).exists()]
-    with atomic(sums) as part:
-        part.write_text("".join(lines))
+    found = {Path(p).name: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths}
+    with alone(BUILD / "sums.lock", f"another process writes {shown(sums)}"):
+        known = {**(_read(sums) if sums.exists() else {}), **found}
+        lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items()) if (sums.parent / name).exists()]
+        with atomic(sums) as part:
+            part.write_text("".join(lines))
     return sums
 
 
@@ -80,7 +94,7 @@ def check_sums(sums):
 def _read(sums):
     """{file name: sha256} of a SHA256SUMS. Raises ValueError for a line of another form."""
     known = {}
-    for number, line in enumerate(sums.read_text().splitlines(), 1):
+    for number, line in enumerate(sums.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         digest, two, name = line.partition("  ")
         if len(digest) != 64 or not two or not name:
             raise ValueError(
@@ -125,20 +139,36 @@ def read_rows(path):
     return rows
 
 
+def _simulated(rows):
+    """Which rows are of an environment and map that have a simulator, bool [rows]."""
+    there = rows["env"].isin([env for env, maps in SIMULATED.items() if maps is None])
+    for env, maps in SIMULATED.items():
+        there |= (rows["env"] == env) & rows["map"].isin(maps or ())
+    return there
+
+
 def _names(rows):
     """Yield (column, bool [rows] of what it may say, that in words) of the columns of names."""
-    params, own, smax = read_yaml(ROOT / "params.yaml"), rows["kind"] == "data", rows["env"] == "smax"
+    params, own, ours = read_yaml(ROOT / "params.yaml"), rows["kind"] == "data", rows["env"] == "smax"
     text = {c: rows[c].fillna("").astype(str) for c in NAMED if c in rows}
     word = {c: text[c].str.fullmatch(r"\w+") for c in ("map", "level")}
-    yield "env", text["env"].isin(HIGHEST), f"one of {', '.join(HIGHEST)}"
-    yield "map", text["map"].isin(MAPS) | (word["map"] & ~smax), f"in SMAX one of {', '.join(MAPS)}"
-    yield "level", text["level"].isin(LEVELS) | (word["level"] & ~smax), f"in SMAX one of {', '.join(LEVELS)}"
+    # data of an environment, or a map, without a simulator may have any name, but no battles
+    fought, simulated = ~own & rows["episodes"].ne(0) & (rows["kind"] != "value"), _simulated(rows)
+    ours &= simulated | fought
+    known = text["env"].isin(HIGHEST) | (text["env"].str.fullmatch(r"\w[\w-]*") & ~fought)
+    yield "env", known, f"one of {', '.join(HIGHEST)}, or another without battles"
+    yield "map", word["map"] & (~ours | simulated), f"in SMAX one of {', '.join(SIMULATED['smax'])}"
+    known = text["level"].isin(KNOWN_LEVELS) | (word["level"] & ~ours)
+    yield "level", known, f"in SMAX one of {', '.join(LEVELS)}, or a level that others sort data by"
     yield "kind", text["kind"].isin(KINDS_OF_ROWS), f"one of {', '.join(KINDS_OF_ROWS)}"
-    algorithms = [a for a in NAMES if a != "data"]
+    algorithms = [a for a in {**NAMES, **CONTROLS} if a != "data"]
     known = (text["algorithm"] == "data").where(own, text["algorithm"].isin(algorithms))
     yield "algorithm", known, f"data in a row of that kind, else one of {', '.join(algorithms)}: schema.NAMES"
     known = text["variant"].isin(["", *params["variants"]])
     yield "variant", known, f"nothing, or one of {', '.join(params['variants'])}: params.yaml"
+    policies = {name for of_algorithm in params["temperatures"].values() for name in of_algorithm}
+    known = text["temperature"].isin(["", PUBLISHED, *policies])
+    yield "temperature", known, "one of an algorithm's temperatures in params.yaml, or nothing where no policy acts"
     known = text["profile"].isin(params["profiles"])
     yield "profile", known, f"one of {', '.join(params['profiles'])}: params.yaml"
 
@@ -150,13 +180,17 @@ def _numbers(rows):
     empty, own = rows.isna(), rows["kind"] == "data"
     number = {c: pd.to_numeric(rows[c], errors="coerce") for c in rows if c not in NAMED}
     whole = {c: number[c].ge(0) & (number[c] % 1 == 0) for c in ("seed", "step", "episodes")}
-    high = rows["env"].map(HIGHEST)
+    simulated = _simulated(rows)
+    high, longest = (
+        rows["env"].map(HIGHEST).where(simulated, float("inf")),
+        simulated.map({True: LONGEST, False: float("inf")}),
+    )
     yield "ratio", number["ratio"].between(1, 100), "a share in %, 1 to 100"
     for column in ("seed", "step"):
         yield column, whole[column] | (empty[column] & own), "a whole number, or nothing for a data set's own row"
     valued = empty["episodes"] & (rows["kind"] == "value")
     yield "episodes", whole["episodes"] | valued, "a whole number, 0 or more"
-    bounds = {"return_mean": (-high, high), "return_std": (0, high), "win_rate": (0, 1), "length": (0, LONGEST)}
+    bounds = {"return_mean": (-high, high), "return_std": (0, high), "win_rate": (0, 1), "length": (0, longest)}
     for column, (low, top) in bounds.items():
         within = number[column].between(low, top)
         yield column, within | empty[column], "on the scale of its environment, or nothing without a battle"

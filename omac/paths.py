@@ -5,12 +5,15 @@ import errno
 import os
 import secrets
 import shutil
+import time
 import tomllib
 from pathlib import Path
 
 PROJECT = "omac"  # this project's name in its pyproject.toml
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 FULL_IN_WORDS = ("No space left on device", "not enough space on the disk", "quota exceeded", "unexpected pos")  # torch
+HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # of a lock; others: no locks there
+WAIT = 2  # seconds between two tries to get at what another process works on
 
 
 class DiskFull(OSError):
@@ -52,6 +55,11 @@ BUILD = ROOT / "build"
 FIGURES = ROOT / os.environ.get(
     "OMAC_FIGURES", "build/figures"
 )  # the pipeline alone sets it to figures/, which is in git
+
+
+def project_version():
+    """Read the project's version from its pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 
 def shown(path):
@@ -109,3 +117,41 @@ def atomic(path):
     finally:
         with contextlib.suppress(OSError):  # Windows removes no file that is still open
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(lock, what):
+    """Wait, saying so once, until no other process holds a lock file; and keep others waiting inside.
+
+    A process that ends, however, holds it no longer. Where the disk knows no locks, nothing is waited for.
+
+    Args:
+        lock: path of the lock file, which stays. Processes that share a folder, in containers too, meet in it.
+        what: what another process does meanwhile, for the message.
+    """
+    from zc.lockfile import LockError, LockFile
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    told, held = False, None
+    while held is None:
+        try:
+            held = LockFile(str(lock), "PID {pid} on {hostname}")
+        except LockError as e:
+            if getattr(e.__context__, "errno", errno.EAGAIN) not in HELD_BY_ANOTHER:
+                break
+            if not told:
+                print(f"waiting: {what}{_holder(lock)}; this one begins when it ends", flush=True)
+            told = True
+            time.sleep(WAIT)
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.close()
+
+
+def _holder(lock):
+    """Who holds a lock file, as it says itself."""
+    with contextlib.suppress(OSError):  # Windows lets nobody else read it
+        return f" ({lock.read_text(errors='replace').strip()})"
+    return ""

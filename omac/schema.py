@@ -16,11 +16,23 @@ KNOWN_MAPS = (
 )
 KNOWN_LEVELS = (*LEVELS, "random", "expert", "mixed", "replay", "medium_replay", "medium_expert")
 NAMES = {"data": "data", "bc": "BC", "icq": "ICQ", "omar": "OMAR", "bcq": "BCQ-MA", "cql": "CQL-MA", "omac": "OMAC"}
+CONTROLS = {
+    "random": "random actions",
+    "majority": "majority action",
+    "clock": "time step alone",
+}  # see study/controls.py
 METHODS = {**NAMES, "omiga": "OMIGA", "comadice": "ComaDICE"}  # and of others'
 VARIANTS = {"wo_cvf": "w/o CVF", "wo_cca": "w/o CCA", "tau_05": "tau 0.5", "tau_08": "tau 0.8", "maxq": "CVF-maxQ"}
+OTHERS = {  # variants of other algorithms
+    "joint": "values and policy side by side",
+    "top_10": "best 10 % of episodes",
+    "cql_critic": "CQL-MA's critic",
+    "no_credit": "no $w_i$ in the policy's loss",
+    "sum_one": "$w_i$ over their sum",
+}
 SENSITIVITY = {"rtg": "return-to-go", "online": "online bootstrap", "rtg_online": "return-to-go, online bootstrap"}
 # what a figure calls a line: an algorithm, or a variant of OMAC
-LABEL = {**NAMES, "data": "data set", **VARIANTS, **SENSITIVITY, "default": "OMAC"}
+LABEL = {**NAMES, "data": "data set", **CONTROLS, **VARIANTS, **SENSITIVITY, **OTHERS, "default": "OMAC"}
 DISTRIBUTIONS = {  # of a_i in Figure 4; the paper does not say which
     "data": "the data's action",
     "greedy": "the policy's greedy action",
@@ -34,6 +46,7 @@ KEYS = [
     "algorithm",
     "variant",
     "profile",
+    "temperature",
     "seed",
     "step",
     "kind",
@@ -41,14 +54,27 @@ KEYS = [
 SCORES = ["episodes", "return_mean", "return_std", "win_rate", "length", "simulator"]  # columns of battles
 CELL = ["env", "map", "level", "ratio", "algorithm", "variant", "profile"]  # columns that tell cells apart
 KINDS_OF_ROWS = ("data", "value", "eval", "final")
-NAMED = (*CELL[:3], *CELL[4:], "kind", "simulator", "machine")  # columns of names; all others are numbers
+NAMED = (
+    *CELL[:3],
+    *CELL[4:],
+    "temperature",
+    "kind",
+    "simulator",
+    "machine",
+)  # columns of names; all others are numbers
+SIMULATED = {  # environments with a simulator here, and their maps; None: as the game has them
+    "smax": MAPS,
+    "toy": ("line",),
+    "smac": None,
+    "smac-madt": None,
+}
 HIGHEST = {  # what a battle of each environment may return; shields regenerate in StarCraft II, up to 29 has been published
     "smax": 20.01,
     "toy": 20.01,
     "smac": 30.0,
     "smac-madt": 30.0,
 }
-LONGEST = 1_000  # steps of a battle, in any environment
+LONGEST = 1_000  # steps of a battle, in any of these
 SET = ["map", "level", "ratio"]  # columns that tell data sets of one simulator apart
 OFFLINE = {  # columns known without a simulator, and what tables call them
     "held_log_likelihood": "log-likelihood",
@@ -62,5 +88,5 @@ OFFLINE = {  # columns known without a simulator, and what tables call them
 
 def label(algorithm, variant=""):
     """Name an algorithm, and a variant of it, as tables and figures do: "OMAC", "OMAC, w/o CVF"."""
-    name = NAMES.get(algorithm, algorithm)
-    return name if variant in ("", "default") else f"{name}, {(VARIANTS | SENSITIVITY).get(variant, variant)}"
+    name = (NAMES | CONTROLS).get(algorithm, algorithm)
+    return name if variant in ("", "default") else f"{name}, {(VARIANTS | SENSITIVITY | OTHERS).get(variant, variant)}"

@@ -26,7 +26,8 @@ def toy():
 @pytest.fixture
 def small():
     """Settings small enough for a test."""
-    return Hyper(hidden=16, cca_hidden=8, steps=40, eval_every=20, eval_episodes=4, final_episodes=8, batch_size=32)
+    counts = {"steps": 40, "policy_steps": 40, "eval_every": 20, "eval_episodes": 4, "final_episodes": 8}
+    return Hyper(hidden=16, cca_hidden=8, batch_size=32, **counts)
 
 
 @pytest.fixture

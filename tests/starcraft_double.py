@@ -1,6 +1,7 @@
 """A small stand-in for smac.env.StarCraft2Env: its methods, its order of features, its ways of failing. No game needed."""
 
 import os
+import subprocess
 import time
 from types import SimpleNamespace
 
@@ -19,8 +20,17 @@ SIGHT, SHOOT = 9, 6
 GAMES = {"running": 0}  # how many games this process has launched and not closed
 
 
+class SC2LaunchError(Exception):
+    """As pysc2 calls it."""
+
+
 class Double:
-    """fault: (how, battle seed, step, times, file that counts them), how = raise, die, hang, lost, width, differs or early."""
+    """fault: (how, battle seed, step, times, file that counts them), how = raise, die, hang, lost, width, differs or early.
+
+    program: what it launches, as pysc2 does, in place of a game. late: how often it looks before all enemies are there.
+    """
+
+    reward_death_value, reward_win = 10, 200
 
     def __init__(
         self,
@@ -33,11 +43,14 @@ class Double:
         game=None,
         limit=None,
         closed=None,
+        program=None,
+        late=0,
     ):
         self.n_agents, self.n_enemies, self.shield_bits_ally, self.shield_bits_enemy, bits, self.limit = MAPS[map_name]
         self.unit_type_bits, self.n_actions, self.seed_, self.fault = bits, 6 + self.n_enemies, seed, fault
         self.last, self.says, self.wide, self.game = obs_last_action, continuing_episode, wide, game
-        self.limit, self.closed = limit or self.limit, closed
+        self.limit, self.closed, self.program, self.late = limit or self.limit, closed, program, late
+        self.max_reward = self.n_enemies * self.reward_death_value + self.reward_win
         self.rng, self.t, self.force_restarts, self._controller = None, 0, 0, None
 
     def get_env_info(self):
@@ -49,11 +62,16 @@ class Double:
 
     def reset(self):
         if self.game:
-            raise {"folder": FileNotFoundError("no StarCraftII/Versions"), "map": ValueError("Map x not found in /")}[
-                self.game
-            ]
-        if self.rng is None:  # the seed counts at launch only
+            raise {
+                "folder": FileNotFoundError("no StarCraftII/Versions"),
+                "map": ValueError("Map x not found in /"),
+                "version": ValueError("Unknown game version: 4.6.2. Known versions: ['latest']."),
+            }[self.game]
+        launched = self.rng is None
+        if launched:  # the seed counts at launch only
             assert GAMES["running"] == 0, "a game was left open"
+            if self.program:
+                self._launch()
             GAMES["running"] += 1
             self.rng = np.random.default_rng(self.seed_)
             self._controller = SimpleNamespace(ping=lambda: SimpleNamespace(game_version="4.10.0", base_build=75689))
@@ -61,10 +79,25 @@ class Double:
         self.t, self.at = 0, self.rng.uniform(0, 8, (n + m, 2))
         self.health = self.rng.integers(3, 8, n + m) / 8
         self.shield = self.rng.integers(1, 5, n + m) / 4
+        self.enemies = {e: SimpleNamespace(health_max=100 * self.health[n + e], shield_max=0) for e in range(m)}
+        for there in [m // 2] * self.late + [m] if launched else []:
+            self.max_reward += sum(self.enemies[e].health_max for e in range(there))
         self.kind = np.arange(n + m) % max(self.unit_type_bits, 1)
         self.one_hot = np.zeros((n, self.n_actions))
         self._fail()
         return self.get_obs(), self.get_state()
+
+    def _launch(self):
+        folder, name = os.path.split(self.program)
+        data, version = os.path.dirname(os.path.dirname(folder)), SimpleNamespace(build_version=int(folder[-5:]))
+        self._run_config = SimpleNamespace(data_dir=data, version=version, _exec_name=name, env=None)
+        if not os.access(self.program, os.X_OK):
+            raise RuntimeError(f"Trying to run '{self.program}', but it isn't executable.")
+        try:
+            subprocess.run([self.program])
+        except OSError:
+            raise SC2LaunchError(f"Failed to launch: ['{self.program}']") from None
+        raise ConnectionError("Failed to connect to the SC2 websocket. Is it up?")
 
     def close(self):
         if self.rng is not None:
@@ -105,7 +138,7 @@ class Double:
         if self.force_restarts != restarts:
             return 0, True, {}
         self.one_hot = np.eye(self.n_actions)[actions]
-        before = self.health[n:].sum()
+        before = self.health[n:].copy()
         for i, a in enumerate(actions):
             if 2 <= a < 6:
                 self.at[i] += [(0, 2), (0, -2), (2, 0), (-2, 0)][a - 2]
@@ -115,7 +148,8 @@ class Double:
             alive = np.flatnonzero(self.health[:n])
             if len(alive) and self.health[n:].any():
                 self._hit(self.rng.choice(alive))
-        reward = 10 * (before - self.health[n:].sum()) / m
+        fallen = (before > 0) & (self.health[n:] == 0)
+        reward = 100 * (before - self.health[n:]).sum() + self.reward_death_value * fallen.sum()
         won = bool(self.health[:n].any() and not self.health[n:].any())
         over = won or not self.health[:n].any()
         info = {"battle_won": won}
@@ -123,7 +157,7 @@ class Double:
             over = True
             if self.says:
                 info["episode_limit"] = True
-        return reward + 10 * won, over, info
+        return (reward + self.reward_win * won) / (self.max_reward / 20), over, info
 
     def _hit(self, unit):
         self.health[unit] = max(0, self.health[unit] - (0.125 if unit < self.n_agents else 0.25))

@@ -6,53 +6,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+from handmade import built, made, policy_loss, total
 
 from omac.algorithms import REGISTRY, bcq, common, cql, icq, omac, omar
 from omac.config.hyper import Hyper
-from omac.envs import Spec, make
+from omac.envs import make
 from omac.evaluation import BatchedPolicy, battle_seeds, evaluate, rollout
 from omac.nn import losses
 from omac.nn.igm import single_deviations
 from omac.nn.networks import generators
 from omac.nn.policy import MASKED, log_probs, take
-from omac.training.replay import Batch, Replay
+from omac.training.replay import Replay
 from omac.training.trainer import train
 
 LEARNERS = {name: module for name, module in REGISTRY.items() if hasattr(module, "target")}
-
-
-def made(n=2, A=4, B=6, K=1, seed=0):
-    """A hand-made batch: row 0 is an end, row 1 a time limit that bootstraps, the others are on the way."""
-    g = torch.Generator().manual_seed(seed)
-    o, o_next = torch.randn(2, K, B, n, 5, generator=g)
-    s, s_next = torch.randn(2, K, B, 7, generator=g)
-    avail, avail_next = torch.rand(2, K, B, n, A, generator=g) < 0.6
-    a, a_next = torch.randint(A, (2, K, B, n), generator=g)
-    for mask, taken in ((avail, a), (avail_next, a_next)):
-        mask.scatter_(-1, taken[..., None], True)
-    done, follows = torch.zeros(K, B), torch.ones(K, B)
-    done[:, 0], follows[:, :2] = 1, 0
-    alive = (avail.sum(-1) > 1).float()
-    r, ret = torch.randn(2, K, B, generator=g)
-    key = tuple(range(K))
-    return Batch(o, o_next, s, s_next, a, avail, alive, r, done, ret, avail_next, a_next, follows, key)
-
-
-def built(module, hyper, n=2, A=4, seeds=(0,)):
-    """Networks for `made`, the target copies moved away from their networks."""
-    nets = module.build(Spec("toy", "made", n, 5, 7, A, 10), hyper, generators(seeds))
-    for _, target in module.TARGETS:
-        for i, p in enumerate(getattr(nets, target).parameters()):
-            p.data.add_(0.05 * (i + 1))
-    return nets
-
-
-def total(module, nets, batch, hyper):
-    """All losses of a module, {name: [K]}."""
-    found, signal = module.value_loss(nets, batch, hyper)
-    if hasattr(module, "policy_loss"):
-        found = {**found, "L_pi": module.policy_loss(nets, batch, signal, hyper)}
-    return found
 
 
 def tilted(logits, seeds=3):
@@ -64,12 +31,19 @@ def tilted(logits, seeds=3):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", [*REGISTRY, "omar cem"])
-def test_every_algorithm_beats_the_random_policy_that_made_its_data(algorithm, toy):
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        *((name, {}) for name in REGISTRY),
+        *(("omar", change) for change in ({"search": "cem"}, {"critic": "cql"})),
+        *((name, {"schedule": "joint"}) for name in ("omac", "icq")),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "-".join(x.values()) or "default",
+)
+def test_every_algorithm_beats_the_random_policy_that_made_its_data(name, change, toy):
     """BC, which can only copy, gets battles that lean to the right; the others learn from uniformly random ones."""
-    name, *search = algorithm.split()
-    hyper = Hyper(hidden=32, cca_hidden=16, steps=250, eval_every=250, batch_size=64, polyak=0.05, gamma=0.8)
-    hyper = replace(hyper, lr_value=2e-3, lr_policy=2e-3, search=(search or ["argmax"])[0])
+    counts = {"steps": 250, "policy_steps": 250, "eval_every": 250, "batch_size": 64}
+    hyper = Hyper(hidden=32, cca_hidden=16, polyak=0.05, gamma=0.8, lr_value=2e-3, lr_policy=2e-3, **counts, **change)
     trained = train(tilted([0.0, 0.0, 1.0]) if name == "bc" else toy, name, hyper, [0], progress=False)
     scores = evaluate("toy:line", trained.policy, [trained.snapshots[-1]["policy"]], battle_seeds(4, shape=(1, 100)))
     assert scores.returns.mean() > toy.returns.mean() + 5, scores.returns.mean()
@@ -140,7 +114,8 @@ def test_no_gradient_reaches_a_target_and_the_td_error_moves_the_critic_alone(na
             nets.zero_grad()
             found[loss].sum().backward()
             got = {k.split(".")[0] for k, p in nets.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
-            assert got == reaches, loss
+            twins = {f"{x}_twin" for x in reaches} & {k for k, _ in nets.named_children()}
+            assert got == reaches | twins and bool(twins) == (name == "omar" and loss != "L_pi"), loss
 
 
 # ---- masks and seeds
@@ -167,7 +142,8 @@ def test_actions_that_are_not_available_never_count(name, search, small):
 
     def spoiled(by, hyper):
         nets = built(module, hyper)
-        for part in {"q", "q_bar", "pi", "g"} & {k for k, _ in nets.named_children()}:
+        spoilt = {"q", "q_bar", "q_twin", "q_twin_bar", "pi", "pi_bar", "g"}
+        for part in spoilt & {k for k, _ in nets.named_children()}:
             getattr(nets, part).rest.layers[-1].bias.data[..., 3] += by
         act = module.logits(nets)
         with torch.no_grad():
@@ -261,9 +237,8 @@ def plain(nets):
 def test_cql_lowers_the_values_of_actions_that_the_data_never_take():
     """Battles without a step to the left, alpha 0 against the default: how far Q_i(left) lies above the Q_i of the data."""
     data, above = tilted([0.0, -1e9, 0.0]), {}
-    hyper = Hyper(
-        hidden=16, cca_hidden=8, steps=150, eval_every=150, batch_size=64, polyak=0.05, gamma=0.8, lr_value=2e-3
-    )
+    counts = {"steps": 150, "policy_steps": 150, "eval_every": 150, "batch_size": 64}
+    hyper = Hyper(hidden=16, cca_hidden=8, polyak=0.05, gamma=0.8, lr_value=2e-3, **counts)
     assert not (data.action == 1).any()
     for alpha in (0.0, 1.0):
         nets = train(data, "cql", replace(hyper, alpha=alpha), [0], progress=False).nets
@@ -368,20 +343,49 @@ def test_icq_weights_are_a_softmax_over_the_batch_of_each_seed_and_agent():
     assert (losses.icq_weight(x, 0.5, 0 * mask) == 0).all()
 
 
+def icq_losses_by_hand(nets, batch, w, temperatures):
+    """ICQ's policy loss of each policy of the one seed, in plain loops; w [B,n]: what each agent's share is multiplied by."""
+    q, p = nets.q(batch.o), log_probs(nets.pi, batch, Hyper())
+    found = []
+    for j, temperature in enumerate(temperatures):
+        want = 0
+        for i in range(2):
+            adv = [(q[0, t, i, batch.a[0, t, i]] - sum(p[0, j, t, i].exp() * q[0, t, i])).item() for t in range(6)]
+            z = sum(math.exp(x / temperature) for x in adv)
+            for t in range(6):
+                want -= w[t][i] * 6 * math.exp(adv[t] / temperature) / z * p[0, j, t, i, batch.a[0, t, i]] / 12
+        found.append(want)
+    return torch.stack(found)
+
+
 def test_icq_policy_loss_in_plain_loops(small):
-    nets, batch = built(icq, small), made()
-    q, p, w = nets.q(batch.o), log_probs(nets.pi, batch, small), nets.mix.value(batch.s).w_v
-    adv = [
-        [(q[0, t, i, batch.a[0, t, i]] - sum(p[0, t, i].exp() * q[0, t, i])).item() for i in range(2)] for t in range(6)
-    ]
-    want = 0
-    for i in range(2):
-        z = sum(math.exp(adv[t][i] / 0.1) for t in range(6))
-        for t in range(6):
-            want -= w[0, t, i] * 6 * math.exp(adv[t][i] / 0.1) / z * p[0, t, i, batch.a[0, t, i]] / 12
+    """Of three policies with temperatures of their own, on one set of values."""
+    nets, batch, temperatures = built(icq, small, policies=3), made(), (0.1, 0.03, 1.0)
+    for i, p in enumerate(nets.pi.parameters()):  # policies that differ
+        p.data += torch.randn(p.shape, generator=torch.Generator().manual_seed(i)) / 10
+    want = icq_losses_by_hand(nets, batch, nets.mix.value(batch.s).w_v[0].tolist(), temperatures)
     signal = icq.value_loss(nets, batch, small)[1]
-    assert not signal.requires_grad
-    torch.testing.assert_close(icq.policy_loss(nets, batch, signal, small)[0], want)
+    assert not any(x.requires_grad for x in signal.values())
+    found = icq.policy_loss(nets, batch, signal, [replace(small, beta_policy=x) for x in temperatures])
+    torch.testing.assert_close(found[0], want)
+    assert (found.diff().abs() > 0.01).all()
+
+
+@pytest.mark.parametrize("credit", ["raw", "sum_one", "none"])
+def test_icqs_policy_credit_is_w_its_share_of_the_sum_or_nothing(credit, small):
+    nets, batch = built(icq, small), made()
+    w = nets.mix.value(batch.s).w_v[0].tolist()
+    shares = {
+        "raw": w,
+        "sum_one": [[x / sum(agents) for x in agents] for agents in w],
+        "none": [[1.0 for _ in agents] for agents in w],
+    }
+    want = icq_losses_by_hand(nets, batch, shares[credit], [small.beta_policy])
+    signal = icq.signal(nets, batch, small)
+    found = icq.policy_loss(nets, batch, signal, (replace(small, policy_credit=credit),))
+    torch.testing.assert_close(found[0], want)
+    others = [icq.policy_loss(nets, batch, signal, (replace(small, policy_credit=x),)) for x in shares if x != credit]
+    assert not any(torch.isclose(found, x) for x in others)
 
 
 # ---- OMAR
@@ -402,18 +406,92 @@ def test_omars_search_draws_available_actions_alone_and_tends_to_the_argmax():
     assert not torch.equal(omar.cem(q, (5, 6), 2, 1), omar.cem(q, (7, 8), 2, 1))
 
 
-def test_omars_critic_is_cqls_and_its_actor_loss_equals_plain_loops(small):
+def test_omars_actor_loss_equals_plain_loops(small):
     nets, batch = built(omar, small), made()
-    found, q = omar.value_loss(nets, batch, small)
-    assert omar.value_loss is cql.value_loss and not q.requires_grad
-    p = log_probs(nets.pi, batch, small)
+    signal = omar.value_loss(nets, batch, small)[1]
+    q = signal["q"]
+    assert torch.equal(q, nets.q(batch.o)) and not q.requires_grad
+    p = log_probs(nets.pi, batch, small)[:, 0]
     for c in (0.0, 0.5, 1.0):
         want = 0
         for t, i in itertools.product(range(6), range(2)):
             can = [a for a in range(4) if batch.avail[0, t, i, a]]
             best = max(can, key=lambda a: q[0, t, i, a].item())
             want -= (1 - c) * sum(p[0, t, i, a].exp() * q[0, t, i, a] for a in can) / 12 + c * p[0, t, i, best] / 12
-        torch.testing.assert_close(omar.policy_loss(nets, batch, q, replace(small, search_weight=c))[0], want)
+        found = policy_loss(omar, nets, batch, signal, replace(small, search_weight=c))
+        torch.testing.assert_close(found[0], want)
+
+
+@pytest.mark.parametrize("bootstrap", ["target", "online"])
+def test_omars_twin_critics_equal_plain_loops(bootstrap, small):
+    """y takes the target policy's greedy available action and the smaller Q_tot; both critics have CQL's two losses."""
+    hyper = replace(small, alpha=0.7, bootstrap=bootstrap)
+    nets, batch = built(omar, hyper), made(B=40)
+    bar = "_bar" if bootstrap == "target" else ""
+    critics = ("", "_twin")
+    with torch.no_grad():  # as high as one another on average, so that the minimum is now of one, now of the other
+        means = [
+            common.mixed(
+                getattr(nets, f"mix{x}{bar}"), batch.s_next, getattr(nets, f"q{x}{bar}")(batch.o_next).mean(-1)
+            )
+            for x in critics
+        ]
+        getattr(nets, f"mix_twin{bar}").share.layers[-1].bias += (means[0] - means[1]).mean()
+    pi = getattr(nets, f"pi{bar}")(batch.o_next)[0]
+    after = [getattr(nets, f"q{x}{bar}")(batch.o_next)[0] for x in critics]
+    mixed_after = [getattr(nets, f"mix{x}{bar}").value(batch.s_next) for x in critics]
+    now = [getattr(nets, f"q{x}")(batch.o)[0] for x in critics]
+    mixed_now = [getattr(nets, f"mix{x}").value(batch.s) for x in critics]
+    td, gap, smaller, targets = 0, 0, set(), []
+    for t in range(40):
+        can = [[a for a in range(4) if batch.avail_next[0, t, i, a]] for i in range(2)]
+        best = [max(can[i], key=lambda a, i=i: pi[t, i, a].item()) for i in range(2)]
+        q_tot = [
+            sum(w[0, t, i] * q[t, i, best[i]] for i in range(2)) + b[0, t]
+            for q, (w, b, _) in zip(after, mixed_after, strict=True)
+        ]
+        smaller.add(q_tot[0].item() < q_tot[1].item())
+        targets.append(batch.r[0, t] + 0.99 * (1 - batch.done[0, t]) * min(q_tot))
+        for q, (w, b, _) in zip(now, mixed_now, strict=True):
+            data = [q[t, i, batch.a[0, t, i]] for i in range(2)]
+            td += (targets[-1].detach() - sum(w[0, t, i] * data[i] for i in range(2)) - b[0, t]) ** 2 / 40
+            for i in range(2):
+                gap += (sum(q[t, i, a].exp() for a in range(4) if batch.avail[0, t, i, a]).log() - data[i]) / 40
+    assert smaller == {True, False}  # each critic is the smaller one somewhere
+    torch.testing.assert_close(omar.target(nets, batch, hyper)[0], torch.stack(targets).detach())
+    found, _ = omar.value_loss(nets, batch, hyper)
+    torch.testing.assert_close(found["L_Q"][0], td)
+    torch.testing.assert_close(found["L_CQL"][0], 0.7 * gap)
+
+
+def test_omar_on_cqls_critic_has_cqls_losses_and_targets_and_no_twin(small):
+    hyper, batch = replace(small, critic="cql"), made()
+    nets = built(omar, hyper)
+    (found, signal), (cqls, _) = omar.value_loss(nets, batch, hyper), cql.value_loss(nets, batch, hyper)
+    assert set(found) == set(cqls) and all(torch.equal(found[name], cqls[name]) for name in cqls)
+    assert torch.equal(omar.target(nets, batch, hyper), cql.target(nets, batch, hyper))
+    assert torch.equal(signal["q"], nets.q(batch.o))
+    there = {k.split(".")[0] for k, _ in nets.named_parameters()}
+    assert there == {"q", "mix", "q_bar", "mix_bar", "pi"}
+
+
+def test_omars_twin_critics_begin_apart_and_their_targets_start_as_copies_each_its_own(toy, small):
+    nets = omar.build(toy.spec, small, generators([0]))
+    assert not torch.equal(nets.q.first.weight, nets.q_twin.first.weight)
+    for online, target in omar.TARGETS:
+        pairs = zip(getattr(nets, online).parameters(), getattr(nets, target).parameters(), strict=True)
+        assert all(torch.equal(x, y) for x, y in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("critic", ["twin", "cql"])
+def test_omars_values_change_with_its_policy_where_they_ask_it_and_cqls_do_not(critic, toy, small):
+    """Two runs that differ in the policy's learning rate alone."""
+    hyper = replace(small, critic=critic, polyak=0.5, lr_value=2e-3)
+    slow, fast = (train(toy, "omar", replace(hyper, lr_policy=x), [0], progress=False) for x in (1e-4, 1e-2))
+    for name in ("q", "mix", "q_bar", "mix_bar"):
+        pairs = zip(getattr(slow.nets, name).parameters(), getattr(fast.nets, name).parameters(), strict=True)
+        assert all(torch.equal(x, y) for x, y in pairs) == (critic == "cql"), name
 
 
 # ---- ablations and Eq. (1)
@@ -459,7 +537,8 @@ def test_cvf_maxq_has_no_v_network_no_eq5_and_an_advantage_that_is_never_positiv
     for which in ("target", "online"):
         hyper = replace(small, local_value="max", advantage=which)
         nets, batch = built(omac, hyper), made()
-        found, adv = omac.value_loss(nets, batch, hyper)
+        found, signal = omac.value_loss(nets, batch, hyper)
+        adv = signal["advantage"]
         q = (nets.q_bar if which == "target" else nets.q)(batch.o)
         want = take(q, batch.a) - q.masked_fill(~batch.avail, MASKED).max(-1).values
         assert set(found) == {"L_Q"} and not list(nets.v.parameters()) and not adv.requires_grad
@@ -507,8 +586,10 @@ def test_igm_by_single_deviations_misses_what_needs_two_agents():
 
 
 @pytest.mark.slow
-def test_igm_is_in_the_rows_of_the_last_snapshot_alone(toy, small):
-    for schedule in ("joint", "sequential"):
-        log = train(toy, "omac", replace(small, schedule=schedule), [0, 1], progress=False).log
-        assert ["igm_violation" in row for row in log] == [False] * (len(log) - 2) + [True, True]
-    assert all(0 <= row["igm_violation"] <= 1 and row["igm_excess"] >= 0 for row in log[-2:])
+@pytest.mark.parametrize("schedule", ["joint", "sequential"])
+def test_igm_is_in_the_rows_of_the_last_snapshot_of_the_values_alone(schedule, toy, small):
+    log = train(toy, "omac", replace(small, schedule=schedule), [0, 1], progress=False).log
+    of_values = [row for row in log if row["phase"] != "policy"]
+    assert ["igm_violation" in row for row in of_values] == [False] * (len(of_values) - 2) + [True, True]
+    assert not any("igm_violation" in row for row in log if row["phase"] == "policy")
+    assert all(0 <= row["igm_violation"] <= 1 and row["igm_excess"] >= 0 for row in of_values[-2:])

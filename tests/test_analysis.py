@@ -187,12 +187,23 @@ def test_curves_draw_the_mean_and_the_data_sets_and_say_what_is_not_run_yet():
     assert omac.get_xydata().tolist() == [[1, 10.5], [2, 11.5], [3, 12.5]] and data.get_ydata()[0] == 7.5
     band = first.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == 10 and band[:, 1].max() == 13  # one standard deviation of two seeds a point apart
-    assert first.get_xlabel() == "not yet: ICQ" and second.texts[0].get_text() == "not run yet"
+    assert first.get_xlabel() == "not yet: ICQ" and not second.axison
+    assert figure.legends[0].get_title().get_text() == "title\nnot run yet: second"
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["OMAC", "BC", "data set's mean"]
     assert study_figures.about(rows) == "SMAX, 32 battles a point, 2 seeds"
     assert study_figures.about(DATA) == "not run yet"
-    nothing = curves(rows[rows["line"] == "data"], PANELS, 2, "title").axes
-    assert [ax.texts[0].get_text() for ax in nothing] == ["not run yet"] * 2
+    nothing = curves(rows[rows["line"] == "data"], PANELS, 2, "title")
+    assert not any(ax.axison for ax in nothing.axes) and "not run yet: first, second" in nothing.get_suptitle()
+
+
+def test_panels_of_one_map_and_level_share_a_scale_and_others_say_that_they_do_not():
+    high = cell(**STEADY).assign(return_mean=lambda x: x["return_mean"] + 5)
+    rows = prepare(pd.concat([cell(**STEADY), high.assign(ratio=50), high.assign(level="poor"), DATA]))
+    less = [Panel(str(ratio), "6h_vs_8z", "medium", ratio, ["omac"]) for ratio in (100, 50)]
+    levels = [Panel(level, "6h_vs_8z", level, 100, ["omac"]) for level in ("medium", "poor")]
+    figure = curves(rows, less, 2, "title")
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim() and "own scale" not in figure.get_supylabel()
+    assert "own scale" in curves(rows, levels, 2, "title").get_supylabel()
 
 
 def test_losses_have_a_row_for_each_data_set_and_one_for_its_ablations_and_say_what_was_not_logged():
@@ -203,14 +214,15 @@ def test_losses_have_a_row_for_each_data_set_and_one_for_its_ablations_and_say_w
     assert axes[0, 2].lines[0].get_ydata().tolist() == [3, 70, 5]
 
 
-def test_the_density_plot_has_a_panel_for_each_variant_and_distribution_and_gives_each_ones_correlation():
+def test_the_density_plot_has_a_panel_for_each_variant_and_names_the_correlation_of_each_distribution():
     rng = np.random.default_rng(1)
     w = rng.random(60) + 0.5
     table = pd.DataFrame({"variant": np.repeat(["default", "wo_cca"], 60), "seed": np.tile([0, 1], 60)})
     table = table.assign(w_v=np.tile(w, 2), data=np.concatenate([2 * w, rng.random(60)]), greedy=np.tile(-w + 2, 2))
     figure = credit.weights(table, "title")
     titles = [ax.get_title() for ax in figure.axes]
-    assert len(titles) == 4 and titles[0] == "OMAC: r = 1.00 ± 0.00" and titles[3] == "w/o CCA: r = -1.00 ± 0.00"
+    assert len(titles) == 2 and titles[0] == "OMAC: r = 1.00 ± 0.00" and titles[1].startswith("w/o CCA: r = ")
+    assert [ax.texts[0].get_text() for ax in figure.axes] == ["the policy's greedy action: r = -1.00 ± 0.00"] * 2
 
 
 def test_a_figure_is_written_twice_with_the_same_bytes_and_without_a_date(tmp_path, monkeypatch):
@@ -237,8 +249,9 @@ def test_switches_are_held_against_the_returns_of_their_own_rewards_and_say_what
 
 def test_crossings_ring_the_step_at_which_the_mean_of_q_tot_meets_the_returns():
     rows = prepare(pd.concat([cell(**{**STEADY, "q_tot": [2.0, 5.0, 8.0]}, return_followed=[4.0] * 3), cell("bc")]))
-    good, medium, poor = crossings(rows, "title").axes
+    figure = crossings(rows, "title")
+    (medium,) = figure.axes
     line, ring, one = medium.get_lines()
     assert line.get_ydata().tolist() == [0.5, 1.25, 2.0] and one.get_ydata()[0] == 1
     assert ring.get_xydata().tolist() == [[2, 1.25]]
-    assert [ax.texts[0].get_text() for ax in (good, poor)] == ["not run yet"] * 2
+    assert figure.legends[0].get_title().get_text() == "title\nnot run yet: good, poor"

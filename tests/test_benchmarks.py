@@ -1,42 +1,80 @@
-"""The benchmark's arithmetic: what it makes of the times that it measured."""
+"""The benchmark's arithmetic: what it makes of the times that it measured; and that what it times is what a cell runs."""
 
 import json
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from omac import algorithms
 from omac.algorithms import REGISTRY
-from omac.config.hyper import load_params, settings
-from omac.files import read_table, write_csv
+from omac.config.hyper import load_params, of_policies, settings
+from omac.files import write_csv
 from omac.paths import ROOT
+from omac.training.trainer import Trainer
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import cells  # noqa: E402
+import costs  # noqa: E402
 import measure  # noqa: E402
 
 
 @pytest.fixture
 def params():
-    """Two data sets: twenty steps with four snapshots on good, ten with two on poor; five battles each, ten at the end."""
+    """Two data sets: values of twenty steps with four snapshots on good, of ten with two on poor; then policies of five steps
+    with one; five battles each, ten at the end; two temperatures of OMAC alone.
+    """
     p = load_params()
-    tiny = {"steps": 10, "eval_every": 5, "eval_episodes": 5, "final_episodes": 10, "seeds": [0, 1]}
+    tiny = {"steps": 10, "policy_steps": 5, "eval_every": 5, "eval_episodes": 5, "final_episodes": 10, "seeds": [0, 1]}
     p["profiles"]["tiny"] = {**p["profiles"]["smoke"], **tiny}
     p["steps"] = {"6h_vs_8z": {"good": {"tiny": 20}}}
     p["grid"] = {**p["grid"], "maps": ["6h_vs_8z"], "levels": ["good", "poor"]}
+    p["temperatures"] = {"omac": {"published": {}, "beta_5": {"beta": 5.0}}}
     return p
 
 
 STEPS = {("6h_vs_8z", "good"): 20, ("6h_vs_8z", "poor"): 10}
-SPEED = [{"map": "6h_vs_8z", "battle": 0.5, **{name: i + 1.0 for i, name in enumerate(REGISTRY)}}]
+PHASES = {"omac": ["value", "policy"], "icq": ["value", "policy"], "bc": ["policy"]}  # the others: side by side
+SPEED = [{"map": "6h_vs_8z", "battle": 0.5}]
+SPEED[0] |= {f"{name} value": i + 1.0 for i, name in enumerate(REGISTRY) if name in ("omac", "icq")}
+SPEED[0] |= {f"{name} policy": i + 0.25 for i, name in enumerate(REGISTRY) if name in PHASES}
+SPEED[0] |= {f"{name} joint": i + 1.0 for i, name in enumerate(REGISTRY) if name not in PHASES}
+
+
+def test_the_phases_are_those_of_the_trainer(toy, small):
+    for name in REGISTRY:
+        phases = Trainer(toy, algorithms.get(name), small, [0]).phases()
+        assert costs.phases_of(name, small) == {x.name: x.steps for x in phases}
+        assert list(costs.phases_of(name, small)) == PHASES.get(name, ["joint"])
 
 
 def test_a_cell_is_its_data_sets_steps_the_snapshots_and_battles_that_go_with_them_and_what_every_cell_takes(params):
-    good, poor = measure.cell_seconds(SPEED, params, "tiny", STEPS, once=3.0, snapshot=2.0)
-    assert (good["steps"], good["evaluation"]) == (20, 2 * (4 * 5 + 10) * 0.5) and poor["steps"] == 10
-    for i, name in enumerate(REGISTRY):
-        assert good[name] == 3 + 4 * 2 + 2 * (4 * 5 + 10) * 0.5 + 20 * (i + 1)
-        assert poor[name] == 3 + 2 * 2 + 2 * (2 * 5 + 10) * 0.5 + 10 * (i + 1)
+    good, poor = costs.cell_seconds(SPEED, params, "tiny", STEPS, once=3.0, snapshot=2.0)
+    assert (good["steps"], poor["steps"]) == (20, 10)
+    for line, values in ((good, 20), (poor, 10)):
+        for i, name in enumerate(REGISTRY):
+            policies, coupled = 2 if name == "omac" else 1, name not in PHASES
+            acting = values // 5 if coupled else 1  # snapshots of what acts
+            fights = 2 * policies * (acting * 5 + 10) * 0.5
+            if coupled:
+                steps, snapshots = values * (i + 1), values // 5
+            elif name == "bc":
+                steps, snapshots = 5 * (i + 0.25), 1
+            else:
+                steps, snapshots = values * (i + 1) + 5 * (i + 0.25), values // 5 + 1
+            assert line[name] == pytest.approx(3 + snapshots * 2 + fights + steps), name
+            assert name != "omac" or line["evaluation"] == fights
+
+
+def test_the_same_cell_side_by_side_values_first_and_with_more_temperatures(params):
+    hyper, seeds = settings(params, "tiny", level="good")
+    step = {"joint": 9.0, "value": 7.0, "policy": 2.0, "policies": 5.0}
+    before, first, after = costs.before_and_after(hyper, len(seeds), 4, step, battle=0.5, once=3.0, snapshot=2.0)
+    assert before["seconds"] == 3 + 4 * 2 + 2 * (4 * 5 + 10) * 0.5 + 20 * 9
+    assert first["seconds"] == 3 + 5 * 2 + 2 * (5 + 10) * 0.5 + 20 * 7 + 5 * 2
+    assert after["seconds"] == 3 + 5 * 2 + 2 * 4 * (5 + 10) * 0.5 + 20 * 7 + 5 * 5
+    assert after["of these evaluation"] == 60 and after["a cell of OMAC"] == "values first, 4 policies"
 
 
 def test_the_whole_study_is_113_cells_and_its_hours_fill_two_cores():
@@ -47,83 +85,120 @@ def test_the_whole_study_is_113_cells_and_its_hours_fill_two_cores():
         for level in p["grid"]["levels"]
     ]
     next(row for row in rows if (row["map"], row["level"]) == ("6h_vs_8z", "poor"))["omac"] = 100.0
-    spent = measure.whole(rows, p["grid"])
+    spent = costs.whole(rows, p["grid"])
     assert len(spent) == 113 and spent.count(100.0) == 3 + 5  # whole, two subsets; five ablations
-    assert measure.hours(spent) == pytest.approx((105 * 60 + 8 * 100) / 2 / 3600)
+    assert costs.hours(spent) == pytest.approx((105 * 60 + 8 * 100) / 2 / 3600)
 
 
-def test_steps_are_params_yamls_or_those_at_which_omacs_values_cross(params):
-    assert measure.planned(params, "tiny") == STEPS
-    base = {"map": "m", "ratio": 100, "algorithm": "omac", "variant": "default", "profile": "tiny", "kind": "eval"}
-    base |= {"seed": 0, "return_followed": 5.0}
-    rows = [
-        {**base, "level": level, "step": t, "q_tot": q * t} for level, q in (("good", 3), ("poor", 1)) for t in (1, 2)
-    ]
-    rows += [{**row, "ratio": 10, "q_tot": 9.0} for row in rows] + [
-        {**row, "profile": "quick", "q_tot": 9.0} for row in rows
-    ]
-    assert measure.crossed(pd.DataFrame(rows), "tiny") == {("m", "good"): 2}  # poor never crosses
-
-
-def test_params_yamls_steps_are_a_thousand_past_the_crossing_of_omacs_values_and_4000_at_least():
-    params, rows = load_params(), read_table(ROOT / "data" / "results.csv")
-    plan, needed = measure.planned(params, "laptop"), measure.crossed(rows, "laptop")
-    assert {name for name, _ in set(plan) - set(needed)} == {"corridor"}  # its cells wait for the study
-    more = {d: plan[d] - max(4000, needed[d] + 1000) for d in needed}
-    assert {d: x for d, x in more.items() if x} == {("6h_vs_8z", "poor"): 3000}  # docs/steps.md says so
+def test_the_steps_of_the_study_are_params_yamls(params):
+    assert costs.planned(params, "tiny") == STEPS
+    hyper = settings(params, "tiny", level="good")[0]
+    assert [costs.steps_of(name, hyper) for name in ("omac", "bc", "cql")] == [(20, 5), (0, 5), (20, 0)]
 
 
 def test_whole_cells_are_held_against_their_projection_at_the_same_steps_alone(params):
-    rows = measure.cell_seconds(SPEED, params, "tiny", STEPS, once=3.0, snapshot=2.0)
-    ran = [("good", "omac", "default", 20), ("poor", "omac", "default", 20), ("good", "omac", "maxq", 20)]
-    measured = pd.DataFrame(ran, columns=["level", "algorithm", "variant", "steps"]).assign(map="6h_vs_8z", seconds=123)
-    (row,) = measure.as_run(rows, measured)
-    assert (row["level"], row["projected"], row["ratio"]) == ("good", rows[0]["omac"], 123 / rows[0]["omac"])
-    ran = [{**row, "as run": 30, "projected": 10}, {**row, "as run": 10, "projected": 10}]
-    by_map = measure.factors([*ran, {"map": "other", "as run": 3, "projected": 2}])
-    assert by_map == {"6h_vs_8z": 2, "other": 1.5} and measure.factors([]) == {}
-    slow, _ = measure.as_slow(rows, by_map)
+    rows = costs.cell_seconds(SPEED, params, "tiny", STEPS, once=3.0, snapshot=2.0)
+    ran = [
+        ("good", "omac", "default", 20, 5),
+        ("poor", "omac", "default", 20, 5),  # of other steps than params.yaml's, as the next two
+        ("good", "icq", "default", 20, 10),
+        ("good", "bc", "default", 20, 5),
+        ("good", "omac", "maxq", 20, 5),
+        ("good", "cql", "default", 20, 0),
+    ]
+    columns = ["level", "algorithm", "variant", "steps", "policy_steps"]
+    measured = pd.DataFrame(ran, columns=columns).assign(map="6h_vs_8z", seconds=123)
+    first, last = costs.as_run(rows, measured, params, "tiny")
+    assert (first["level"], first["projected"], first["ratio"]) == ("good", rows[0]["omac"], 123 / rows[0]["omac"])
+    assert (last["algorithm"], last["projected"]) == ("cql", rows[0]["cql"])
+    ran = [{**first, "as run": 30, "projected": 10}, {**first, "as run": 10, "projected": 10}]
+    by_map = costs.factors([*ran, {"map": "other", "as run": 3, "projected": 2}])
+    assert by_map == {"6h_vs_8z": 2, "other": 1.5} and costs.factors([]) == {}
+    slow, _ = costs.as_slow(rows, by_map)
     assert slow["steps"] == 20 and slow["bc"] == 2 * rows[0]["bc"]
 
 
 def test_the_plain_cell_shares_what_no_layout_changes_and_fights_one_policy_at_a_time():
-    hyper, _ = settings(load_params(), "smoke")  # two snapshots of 4 battles, 8 at the end
+    hyper, _ = settings(load_params(), "smoke")  # two snapshots of the policy with 4 battles, 8 at the end
     phases = {
         "start-up (imports)": 5.0,
         "data": 1.0,
         "compiling": 2.0,
-        measure.TRAINING: 100.0,
-        measure.SNAPSHOTS: 50.0,
+        costs.TRAINING["value"]: 100.0,
+        costs.TRAINING["policy"]: 30.0,
+        costs.SNAPSHOTS: 50.0,
     }
     fought = [
         {"battles side by side": 4, "battles per second": 2.0},
         {"battles side by side": 8, "battles per second": 1.0},
     ]
     rows = [{"phase": k, "seconds": v} for k, v in phases.items()]
-    assert measure.plain_cell(hyper, 2.0, 5, rows, fought) == (5 + 1 + 2) + 2 * 100 / 5 + (2 * 2 + 8)
+    got = costs.plain_cell(hyper, {"value": 2.0, "policy": 3.0}, 5, rows, fought)
+    assert got == (5 + 1 + 2) + 2 * 100 / 5 + 3 * 30 / 5 + (2 * 2 + 8)
 
 
 @pytest.mark.slow
 def test_the_peer_is_the_single_file_on_the_same_data(toy, small, tmp_path, monkeypatch):
     toy.save(tmp_path / "toy.h5")
-    updates, update = [], measure.omac_single_file.update
-    monkeypatch.setattr(measure.omac_single_file, "update", lambda *a: updates.append(a) or update(*a))
-    rows, ratio, (low, high) = measure.against_the_peer(toy, tmp_path / "toy.h5", small, [0, 1])
-    assert len(updates) == (1 + measure.ROUNDS) * measure.STEPS  # one round warms up
-    assert len(rows) == 2 and low <= ratio <= high
+    updates = []
+    for name in measure.PEERS.values():
+        update = getattr(measure.omac_single_file, name)
+        spy = lambda *a, name=name, update=update: updates.append(name) or update(*a)  # noqa: E731
+        monkeypatch.setattr(measure.omac_single_file, name, spy)
+    rows, by_phase, rounds = measure.against_the_peer(toy, tmp_path / "toy.h5", small, [0, 1])
+    each = (1 + measure.ROUNDS) * measure.STEPS  # one round warms up
+    assert [updates.count(name) for name in ("update_values", "update_policy")] == [each, each]
+    assert len(rows) == 2 and set(by_phase) == {"value", "policy"} and rounds.shape == (measure.ROUNDS,)
+    assert min(by_phase.values()) > 0 and (rounds > 0).all()
+
+
+@pytest.mark.slow
+def test_what_a_further_temperature_costs_is_timed_on_the_policies_of_the_study(toy, small, monkeypatch):
+    seen = []
+    step = Trainer.step
+    monkeypatch.setattr(
+        Trainer, "step", lambda run, n, phase: seen.append((phase, len(run.hypers))) or step(run, n, phase)
+    )
+    policies = of_policies(load_params(), "omac", small)
+    spent = measure.temperatures(toy, small, [0, 1], policies)
+    assert set(spent) == {"joint", "value", "policy", "policies"} and min(spent.values()) > 0
+    assert set(seen) == {("joint", 1), ("value", 1), ("policy", 1), ("policy", 6)}
+
+
+@pytest.mark.slow
+def test_steps_are_timed_by_algorithm_and_phase(toy, small, monkeypatch):
+    monkeypatch.setattr(measure, "in_turn", lambda works, rounds: np.array([[work() or 1.0 for work in works]]))
+    rows = measure.gradient_steps(toy, small, [0])
+    assert [(row["algorithm"], row["phase"]) for row in rows] == [
+        (name, phase) for name in REGISTRY for phase in PHASES.get(name, ["joint"])
+    ]
+    flops = {(row["algorithm"], row["phase"]): row["GFLOP per seed-step"] for row in rows}
+    assert flops["omac", "policy"] < flops["omac", "value"] / 2  # a step of the policies computes no values
 
 
 def test_a_cells_time_is_papermills_and_an_unfinished_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "BUILD", tmp_path)
     monkeypatch.setattr(cells, "ROOT", tmp_path)
-    write_csv(pd.DataFrame({"step": [10, None, 20]}), tmp_path / "rows.csv")
-    told = {"dataset": "smax-corridor-good-100", "algorithm": "bc", "out": "rows.csv"}
-    for name, duration in (("a", 61.6), ("b", None)):
-        about = {"papermill": {"parameters": told, "duration": duration, "exception": None}}
+    kinds = {"value": [10, 20], "eval": [5, 10], "final": [10], "data": [None]}
+    first = pd.DataFrame([{"kind": kind, "step": x} for kind, steps in kinds.items() for x in steps])
+    write_csv(first.assign(q_tot=[1.0, 1.0, None, None, 1.0, None]), tmp_path / "rows.csv")
+    write_csv(first[first.kind != "value"], tmp_path / "cloning.csv")  # no values
+    write_csv(first[first.kind != "value"].assign(q_tot=1.0), tmp_path / "joint.csv")
+    told = {"dataset": "smax-corridor-good-100", "algorithm": "omac", "out": "rows.csv"}
+    others = [{**told, "algorithm": "bc", "out": "cloning.csv"}, {**told, "algorithm": "cql", "out": "joint.csv"}]
+    durations = {"a": (61.6, told), "b": (None, told), "c": (30, others[0]), "d": (40, others[1])}
+    for name, (duration, parameters) in durations.items():
+        about = {"papermill": {"parameters": parameters, "duration": duration, "exception": None}}
         (tmp_path / f"{name}.ipynb").write_text(json.dumps({"metadata": about}))
     out = tmp_path / "cells.csv"
-    assert cells.add(["a"], out).to_numpy().tolist() == [["corridor", "good", "bc", "default", 20, 62]]
+    assert cells.add(["a"], out).to_numpy().tolist() == [["corridor", "good", "omac", "default", 20, 10, 62]]
     assert len(cells.add(["a"], out)) == 1  # again: in its place
+    counts = cells.add(["c", "d"], out).set_index("algorithm")[["steps", "policy_steps"]]
+    assert counts.to_dict("index") == {
+        "bc": {"steps": 0, "policy_steps": 10},
+        "cql": {"steps": 10, "policy_steps": 0},
+        "omac": {"steps": 20, "policy_steps": 10},
+    }
     with pytest.raises(ValueError, match="build/b.ipynb did not run to its end"):
         cells.add(["b"], out)
 
@@ -131,4 +206,5 @@ def test_a_cells_time_is_papermills_and_an_unfinished_one_is_refused(tmp_path, m
 def test_every_committed_cell_time_is_of_the_steps_in_params_yaml():
     params = load_params()
     for cell in pd.read_csv(cells.OUT).itertuples():
-        assert cell.steps == settings(params, "laptop", cell.map, cell.level, cell.variant)[0].steps
+        hyper = settings(params, "laptop", cell.map, cell.level, cell.variant)[0]
+        assert (cell.steps, cell.policy_steps) == costs.steps_of(cell.algorithm, hyper)

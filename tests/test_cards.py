@@ -1,10 +1,12 @@
 """Data cards: every number on them against a literal count, and what they say of states."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from omac.datasets import cards
-from omac.datasets.coverage import coverage, project
+from omac.datasets.coverage import coverage, project, saco
 from omac.files import read_table
 
 
@@ -44,6 +46,28 @@ def test_the_projection_leaves_out_constant_features_and_refuses_nothing_else():
     assert project({"a": x})["a"].shape == (50, 2)
     with pytest.raises(ValueError, match="all 50 states are the same"):
         project({"a": np.ones((50, 3), np.float32)})
+
+
+def test_saco_equals_a_literal_count_of_distinct_pairs(toy):
+    joint, each = saco(toy)
+    rows = toy.rows()[1]
+    pairs = {(*toy.state[r].round(4).tolist(), *a.tolist()) for r, a in zip(rows, toy.action, strict=True)}
+    assert joint == len(pairs) / len(rows)
+    for i, found in enumerate(each):
+        seen = {(*toy.obs[r, i].round(4).tolist(), int(a)) for r, a in zip(rows, toy.action[:, i], strict=True)}
+        assert found == len(seen) / len(rows)
+    found = cards.facts(toy)
+    assert (found["joint SACo"], found["per-agent SACo, lowest"]) == (joint, min(each))
+
+
+def test_saco_is_1_without_a_pair_twice_and_halves_when_all_is_there_twice(toy):
+    data = toy.select(range(20))
+    state = np.arange(len(data.state), dtype=np.float32)[:, None] * np.ones((1, data.state.shape[1]), np.float32)
+    data = replace(data, state=state)
+    twice = replace(data.select([*range(20), *range(20)]))
+    assert saco(data)[0] == 1 and saco(twice)[0] == 0.5
+    nearly = replace(twice, state=twice.state + np.float32(1e-6))  # last bits make no new pairs
+    assert saco(replace(nearly, state=np.where(nearly.state < 1, nearly.state, twice.state)))[0] == 0.5
 
 
 @pytest.mark.slow

@@ -1,12 +1,15 @@
 """One flipped bit anywhere between a policy and a table is found, and said in one line with the remedy."""
 
 import shutil
+import threading
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from omac import files, paths
 from omac.behaviour import levels
 from omac.files import checked_bytes, read_rows, read_table, record_sums, seal, unseal, write_csv
 from omac.paths import ROOT
@@ -40,8 +43,8 @@ def test_a_text_without_its_last_line_is_refused():
 
 @pytest.mark.parametrize(
     "name",
-    ["results.csv", "results/smax-6h_vs_8z-medium-100-bc.csv", "weights/smax-6h_vs_8z-poor-100.csv", "quick/results.csv",
-     "cards/smax-6h_vs_8z.csv", "behaviour/smax-6h_vs_8z.csv"],
+    ["results.csv", "weights/smax-6h_vs_8z-poor-100.csv", "quick/results.csv", "cards/smax-6h_vs_8z.csv",
+     "behaviour/smax-6h_vs_8z.csv", *(f"results/{f.name}" for f in sorted((ROOT / "data" / "results").glob("*.csv"))[:1])],
 )  # fmt: skip
 def test_a_flipped_bit_of_a_committed_table_is_found(name, tmp_path):
     content, file = (ROOT / "data" / name).read_bytes(), tmp_path / "flipped.csv"
@@ -91,6 +94,27 @@ def test_sums_keep_the_other_files_lines_and_drop_those_of_files_that_are_gone(t
         checked_bytes(tmp_path / "c")
 
 
+def test_two_that_write_sums_at_once_lose_no_line(tmp_path, monkeypatch):
+    """Each reads the list, adds its own lines and writes it: of two at once, the later would drop the other's."""
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+    record_sums(tmp_path / "a")
+    read, both = files._read, threading.Barrier(2)
+    monkeypatch.setattr(files, "_read", lambda sums: (read(sums), time.sleep(0.2))[0])
+    monkeypatch.setattr(paths, "WAIT", 0.02)
+
+    def record(name):
+        both.wait()
+        record_sums(tmp_path / name)
+
+    threads = [threading.Thread(target=record, args=name) for name in "bc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()] == ["a", "b", "c"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_flipped_checkpoint_is_refused_finished_or_half_way(finished, toy, small, tmp_path, monkeypatch):
@@ -103,14 +127,14 @@ def test_a_flipped_checkpoint_is_refused_finished_or_half_way(finished, toy, sma
 
     monkeypatch.setattr(trainer.Trainer, "step", stop)
     try:
-        trainer.train(toy, "bc", small, [0, 1], path, progress=False)
+        trainer.train(toy, "bc", small, [0, 1], checkpoint=path, progress=False)
     except KeyboardInterrupt:
         assert not finished
     content = path.read_bytes()
     for seed in range(FLIPS):
         path.write_bytes(flipped(content, seed))
         with pytest.raises(ValueError, match="cannot be read.*delete it to begin anew"):
-            trainer.train(toy, "bc", small, [0, 1], path, progress=False)
+            trainer.train(toy, "bc", small, [0, 1], checkpoint=path, progress=False)
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path):
@@ -127,13 +151,13 @@ def test_a_checkpoint_without_a_seal_is_refused_with_the_remedy(tmp_path):
 
 
 ROW = {"env": "smax", "map": "5m_vs_6m", "level": "good", "ratio": 100, "algorithm": "bc", "variant": "", "profile": "quick", "seed": 0,
-       "step": 5, "kind": "final", "episodes": 3, "return_mean": 7.0, "return_std": 1.0, "win_rate": 0.5, "length": 9.0,
-       "simulator": "s", "L_pi": 0.5}  # fmt: skip
+       "temperature": "published", "step": 5, "kind": "final", "episodes": 3, "return_mean": 7.0, "return_std": 1.0, "win_rate": 0.5,
+       "length": 9.0, "simulator": "s", "L_pi": 0.5}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("env", "smax "), ("map", "6h_vs_9z"), ("kind", "fimal"), ("level", "medjum"), ("algorithm", "omax"), ("algorithm", "data"),
+    [("env", "smax "), ("env", "smaz"), ("map", "6h_vs_9z"), ("kind", "fimal"), ("level", "medjum"), ("algorithm", "omax"), ("algorithm", "data"),
      ("variant", "wo_ccf"), ("profile", "lbptop"), ("return_mean", 20.5), ("return_std", -0.1), ("L_pi", "1.5.2"),
      ("L_pi", np.inf), ("length", 1e6), ("ratio", 0), ("seed", 1.5), ("step", -1), ("episodes", -3), ("return_mean", 1e30),
      ("return_mean", "high"), ("win_rate", 1.2), ("length", -1)],
@@ -148,7 +172,9 @@ def test_a_row_that_cannot_be_is_named_by_line_column_and_value(column, value, t
 def test_rows_as_they_are_written_pass(tmp_path):
     own = {**ROW, "kind": "data", "algorithm": "data", "seed": None, "step": None}
     none = {**ROW, "episodes": 0, "return_mean": None, "win_rate": None, "length": None, "simulator": "none"}
-    assert len(read_rows(write_csv(pd.DataFrame([ROW, own, none]), tmp_path / "rows.csv"))) == 3
+    other = [{**row, "env": "mpe", "map": "simple_spread"} for row in (none, {**own, "return_mean": -500})]
+    third = {**none, "map": "3m"}
+    assert len(read_rows(write_csv(pd.DataFrame([ROW, own, none, *other, third]), tmp_path / "rows.csv"))) == 6
     foreign = {**ROW, "env": "smac", "map": "3m", "level": "expert", "return_mean": 25.0}
     value = {**ROW, "kind": "value", "episodes": None, "return_mean": None, "win_rate": None, "length": None}
     assert len(read_rows(write_csv(pd.DataFrame([foreign, value]), tmp_path / "rows.csv"))) == 2

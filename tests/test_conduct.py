@@ -22,6 +22,7 @@ from omac.config.hyper import load_params
 from omac.datasets import registry
 from omac.paths import ROOT
 from omac.progress import bar
+from omac.schema import CONTROLS
 from omac.study import cell as study
 from omac.study import grid as study_grid
 from omac.study import pipeline, runner
@@ -46,7 +47,7 @@ def checkout(folder, command, names, deps=()):
     params = {**load_params(), "profile": "tiny"}
     params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16}
     if not (folder / "params.yaml").exists():
-        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     about = {"dataset": "toy-line-random-100", "held": "toy-line-random-held", "variant": "default"}
     (folder / "cells.yaml").write_text(
         yaml.safe_dump({"cells": {n: {**about, "algorithm": n} for n in names}}, sort_keys=False)
@@ -270,8 +271,13 @@ def test_cells_are_started_as_others_end_and_the_time_to_expect_is_the_mean_of_t
 
 
 def test_the_cells_of_the_pipeline_are_the_ones_that_the_tables_are_made_of():
-    known = pipeline.cells()
-    assert [Path(cell["out"]).name for cell in known.values()] == study_grid.result_files(load_params())
+    known, params = pipeline.cells(), load_params()
+    of_cells, of_controls = [Path(cell["out"]).name for cell in known.values()], []
+    for name in study_grid.plan(params)["controls"]:
+        of_controls += [f"{name}-{control}.csv" for control in CONTROLS]
+    assert of_cells + of_controls == study_grid.result_files(params)
+    outs = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["controls"]["do"]["outs"]
+    assert [path for out in outs for path in out] == [f"{ROWS}/${{key}}-{control}.csv" for control in CONTROLS]
     assert all(set(cell) == {"dataset", "algorithm", "variant", "profile", "out"} for cell in known.values())
 
 
@@ -306,7 +312,7 @@ def small(toy, tmp_path):
     params["data"] = {"pull_episodes": 300, "sample_episodes": 200, "held_out_episodes": 100, "seed": 0}
     params["profiles"]["tiny"] = {**params["profiles"]["smoke"], "hidden": 16, "data": params["data"]}
     params["profile"] = "tiny"
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     folder = tmp_path / "data" / "tiny"
     toy.save(registry.DataSet.parse("toy-line-random-100").raw_path(folder))
     for part in ("100", "held"):
@@ -385,14 +391,17 @@ def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypa
 
 
 def test_the_whole_study_is_the_papers_113_cells():
+    """Table 4's algorithms on every data set, Table 1's on two subsets each of 6h_vs_8z, Figure 3's ablations on its poor data."""
     params = load_params()
-    grid = params["grid"]
+    grid, parts = params["grid"], params["grid"]["cells"]
+    papers = ["omac", "icq", "omar", "bcq", "cql", "bc"]
     cells = {
-        "table_4": {**grid["cells"]["table_4"], "maps": grid["maps"]},
-        "table_1": {**grid["cells"]["table_1"], "maps": ["6h_vs_8z"]},
-        "ablations": {**grid["cells"]["ablations"], "levels": ["poor"]},
+        "table_4": {**parts["table_4"], "maps": grid["maps"], "levels": grid["levels"], "cells": papers},
+        "table_1": {**parts["table_1"], "maps": ["6h_vs_8z"], "cells": papers},
+        "ablations": {**parts["ablations"], "levels": ["poor"]},
     }
-    names = study_grid.result_files({**params, "grid": {**grid, "cells": cells}})
+    assert {"omac", "icq", "bc"} <= set(parts["table_4"]["cells"]) and set(papers) < set(parts["table_1"]["cells"])
+    names = study_grid.result_files({**params, "grid": {**grid, "cells": cells, "controls": []}})
     assert len(names) == len(set(names)) == 113
 
 
@@ -405,3 +414,8 @@ def test_a_cell_whose_data_set_is_not_in_the_grid_is_refused():
     cells = {"more": {"maps": ["corridor"], "levels": ["good"], "parts": ["10"], "cells": ["bc"]}}
     with pytest.raises(ValueError, match="a cell needs smax-corridor-good-10 and smax-corridor-good-held"):
         study_grid.plan({**params, "grid": {**params["grid"], "cells": cells}})
+
+
+def test_a_change_of_the_temperatures_runs_the_cells_again():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert {"open_points", "temperatures", "steps.${item.map}.${item.level}"} <= set(stages["cell"]["do"]["params"])

@@ -11,6 +11,7 @@ import pytest
 from omac.data.episodes import Episodes
 from omac.data.validation import DataError
 from omac.datasets import digest as digests
+from omac.datasets import registry
 from omac.datasets.digest import REWARD_UNITS, DataDiffers, compare, describe, hold, of, read, write
 
 ACCEPT = "dvc repro -f pull@toy-line-random"
@@ -321,3 +322,21 @@ def test_every_feature_counts_in_every_projection():
     assert w.shape == (800, digests.PROJECTIONS) and (np.abs(w) >= 0.5).all() and (np.abs(w) <= 1.5).all()
     assert len(np.unique(w, axis=0)) == 800
     np.testing.assert_array_equal(w[:50], digests._directions("obs", 50))
+
+
+def test_a_deleted_digest_of_smax_in_data_is_an_error_unless_the_data_were_just_made(toy, tmp_path, monkeypatch):
+    """Else whatever lies on the disk would be taken for the data set, and the cells trained on it for the study's."""
+    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    folder = tmp_path / "data"
+    for name, stage in (("smax-6h_vs_8z-poor", "pull"), ("smax-6h_vs_8z-poor-100", "subsample")):
+        path = registry.digest_path(name, folder)
+        registry.identify(toy, name, folder, made=True)
+        registry.identify(toy, name, folder)
+        path.unlink()
+        remedy = f"git checkout -- {path}`, or make the data set anew with `dvc repro -f {stage}@{name}`"
+        with pytest.raises(DataError, match=f"does not exist.*deleted: restore it with `{remedy}"):
+            registry.identify(toy, name, folder)
+        assert not path.exists()
+    for name, other in (("cfcql-3m-good", folder), ("smax-6h_vs_8z-poor", folder / "smoke")):
+        registry.identify(toy, name, other)  # no stage watches these
+        assert registry.digest_path(name, other).exists()

@@ -111,6 +111,8 @@ def test_the_readme_says_what_make_quick_is_expected_to_print():
 
 def test_the_readmes_minutes_of_a_cell_are_those_of_the_cells_that_ran():
     seconds = pd.read_csv(ROOT / "benchmarks" / "cells.csv")["seconds"]
+    if seconds.empty:
+        pytest.skip("no cell has been timed")
     assert f"{seconds.min() / 60:.0f} to {seconds.max() / 60:.0f} minutes each" in README
 
 

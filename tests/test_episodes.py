@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from omac.cli import main
+from omac.data import hdf5
 from omac.data.episodes import Episodes, sha256, subsample, write_episodes
 from omac.data.validation import FIELDS, DataError
 
@@ -155,10 +156,14 @@ def flag_of_two(path):
         h5py.h5d.create(f.id, b"win", kind, space).write(h5py.h5s.ALL, h5py.h5s.ALL, x, h5py.h5t.NATIVE_UINT8)
 
 
-def attribute(key, value):
+def attribute(key, value, sealed=False):
+    """Give an attribute another value; sealed: as somebody who writes such files."""
+
     def change(path):
         with h5py.File(path, "r+") as f:
             f.attrs[key] = json.dumps(value)
+            if sealed:
+                hdf5.seal_attributes(f)
 
     return change
 
@@ -218,7 +223,7 @@ BAD = {
         "start: episode 3 has length",
     ),
     "a won battle of unknown outcome": (
-        lambda p: attribute("unknown_outcomes", list(range(300)))(p),
+        lambda p: attribute("unknown_outcomes", list(range(300)), sealed=True)(p),
         "win: episode .* is won, and its outcome unknown",
     ),
     "NaN": (
@@ -284,6 +289,17 @@ def test_data_of_another_width_than_the_attributes_say_is_refused(toy, tmp_path)
         DataError, match=r"\[n, O, S, A\] is \[2, 6, 11, 3\], the simulator's sizes are \[2, 7, 11, 3\]"
     ):
         wrong.save(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("key", ["note", "level", "policy_returns"])
+def test_an_attribute_that_could_be_and_is_not_as_it_was_written_is_refused(key, toy, tmp_path):
+    """No digest that is kept elsewhere covers what a file says of its policies and itself."""
+    whole = {**toy.about, "note": "a", "policy_returns": [1.5]}
+    replace(toy, about=whole).save(tmp_path / "x.h5")
+    assert Episodes.load(tmp_path / "x.h5").about == whole
+    attribute(key, {"note": "b", "level": "rando", "policy_returns": [1.25]}[key])(tmp_path / "x.h5")
+    with pytest.raises(DataError, match="its attributes are not those that were written"):
+        Episodes.load(tmp_path / "x.h5")
 
 
 def test_a_bad_container_is_not_written_and_a_crash_leaves_the_old_file(toy, file, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from handmade import policy_loss
 from scipy.optimize import minimize
 
 from omac.algorithms import bc, omac
@@ -149,7 +150,8 @@ def test_lemma2_and_theorem1_the_expectile_rises_with_tau_to_the_in_sample_maxim
 @pytest.mark.slow
 def test_theorem1_on_the_toy_v_tot_rises_with_tau_to_the_in_support_optimum_and_never_passes_it(toy):
     """Eqs. 9-12 for the whole learned system: random walks hold every action, so that the optimum is in their support."""
-    hyper = Hyper(hidden=32, cca_hidden=16, steps=2000, eval_every=2000, gamma=0.9, polyak=0.05)
+    counts = {"steps": 2000, "policy_steps": 200, "eval_every": 200}  # what is looked at is values
+    hyper = Hyper(hidden=32, cca_hidden=16, gamma=0.9, polyak=0.05, **counts)
     first = toy.start[:-1] + np.arange(len(toy))
     best = optimum(toy.obs[first][:, :, : LENGTH + 1].argmax(-1), hyper.gamma)
     local, whole = [], []
@@ -226,17 +228,19 @@ def test_eq12_as_printed_gives_actions_of_different_value_one_value():
 
 def test_eq8_is_cloning_at_beta_zero_and_falls_as_good_actions_grow_likelier(toy, small):
     nets, batch = nets_and_batch(toy, small)
-    cross_entropy = -log_pi(nets.pi, batch, small).mean((1, 2))
+    cross_entropy = -log_pi(nets.pi, batch, small).mean((2, 3))
     adv = torch.randn(batch.a.shape)
-    torch.testing.assert_close(omac.policy_loss(nets, batch, adv, replace(small, beta=0.0)), cross_entropy)
-    torch.testing.assert_close(bc.policy_loss(nets, batch, adv, small), cross_entropy)
+    signal = {"advantage": adv, "w_q": torch.ones_like(adv)}
+    assert cross_entropy.shape == (2, 1)
+    torch.testing.assert_close(policy_loss(omac, nets, batch, signal, replace(small, beta=0.0)), cross_entropy[:, 0])
+    torch.testing.assert_close(policy_loss(bc, nets, batch, {}, small), cross_entropy[:, 0])
     before = log_pi(nets.pi, batch, small)
-    loss = omac.policy_loss(nets, batch, adv, replace(small, beta=3.0))
+    loss = policy_loss(omac, nets, batch, signal, replace(small, beta=3.0))
     loss.sum().backward()
     with torch.no_grad():
         for p in nets.pi.parameters():
             p -= 0.1 * p.grad
-    gain = (log_pi(nets.pi, batch, small) - before) * (adv > 1)
+    gain = (log_pi(nets.pi, batch, small) - before)[:, 0] * (adv > 1)
     assert gain.sum() > 0
 
 
@@ -290,23 +294,35 @@ def test_eq8_by_hand_and_its_weight_is_clipped():
 
 def test_algorithm1_line5_moves_v_line7_moves_q_and_the_weights_line11_moves_pi(toy, small):
     nets, batch = nets_and_batch(toy, small)
-    found, adv = omac.value_loss(nets, batch, small)
-    assert not adv.requires_grad
+    found, signal = omac.value_loss(nets, batch, small)
+    assert set(signal) == {"advantage", "w_q"} and not any(x.requires_grad for x in signal.values())
     assert grads(nets, found["L_V"]) == {"v"}
-    found, adv = omac.value_loss(nets, batch, small)
+    found, signal = omac.value_loss(nets, batch, small)
     assert grads(nets, found["L_Q"]) == {"q", "mix"}
-    assert grads(nets, omac.policy_loss(nets, batch, adv, small)) == {"pi"}
+    assert grads(nets, policy_loss(omac, nets, batch, signal, small)) == {"pi"}
 
 
-def test_algorithm1_line8_moves_every_target_towards_its_network_by_polyak(toy, small):
-    hyper = replace(small, polyak=0.25)
+def test_algorithm1_lines_3_to_9_come_before_lines_10_to_12(toy, small):
+    """By default. Each part has its own number of steps; side by side both have the values'."""
+    hyper = replace(small, policy_steps=20)
+    assert Hyper().schedule == "sequential"
+    assert Trainer(toy, omac, hyper, [0]).phases() == [("value", 0, 40), ("policy", 40, 20)]
+    assert Trainer(toy, bc, hyper, [0]).phases() == [("policy", 0, 20)]  # no values
+    assert Trainer(toy, omac, replace(hyper, schedule="joint"), [0]).phases() == [("joint", 0, 40)]
+
+
+@pytest.mark.parametrize("schedule", ["sequential", "joint"])
+def test_algorithm1_line8_moves_every_target_towards_its_network_by_polyak(schedule, toy, small):
+    hyper = replace(small, polyak=0.25, schedule=schedule)
     run = Trainer(toy, omac, hyper, [0])
+    first = run.phases()[0].name
     nets = run.nets
     for online, target in omac.TARGETS:  # targets start as copies
         for k, p in getattr(nets, target).named_parameters():
             assert torch.equal(p, dict(getattr(nets, online).named_parameters())[k])
     old = {t: [p.clone() for p in getattr(nets, t).parameters()] for _, t in omac.TARGETS}
-    run.step(0, "joint")
+    run.step(0, first)
+    assert first == ("value" if schedule == "sequential" else "joint")
     for online, target in omac.TARGETS:
         for (k, p), before in zip(getattr(nets, target).named_parameters(), old[target], strict=True):
             torch.testing.assert_close(p, 0.75 * before + 0.25 * dict(getattr(nets, online).named_parameters())[k])
@@ -315,9 +331,9 @@ def test_algorithm1_line8_moves_every_target_towards_its_network_by_polyak(toy, 
 
 def test_policies_and_log_probabilities_run_over_available_actions(toy, small):
     nets, batch = nets_and_batch(toy, small)
-    p = log_probs(nets.pi, batch, small).exp()
+    p = log_probs(nets.pi, batch, small)[:, 0].exp()
     assert p[~batch.avail].max() == 0 and torch.allclose(p.sum(-1), torch.ones(p.shape[:-1]))
-    p = log_probs(nets.pi, batch, replace(small, mask_actions=False)).exp()
+    p = log_probs(nets.pi, batch, replace(small, mask_actions=False))[:, 0].exp()
     assert p[~batch.avail].min() > 0
 
 
@@ -333,7 +349,8 @@ def test_values_meet_the_optimum_of_the_toy():
         lambda x: torch.tensor([0.0, 0.0, 3.0]).expand(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True
     )
     data = rollout(battle, right, battle_seeds(3, shape=(100, 4)), about)
-    hyper = Hyper(hidden=32, cca_hidden=16, steps=3000, eval_every=3000, gamma=0.9, polyak=0.05)
+    counts = {"steps": 3000, "policy_steps": 1000, "eval_every": 1000}
+    hyper = Hyper(hidden=32, cca_hidden=16, gamma=0.9, polyak=0.05, **counts)
     trained = train(data, "omac", hyper, [0], progress=False)
     scores = evaluate("toy:line", trained.nets.pi, [trained.snapshots[-1]["policy"]], battle_seeds(4, shape=(1, 100)))
     assert scores.win.mean() == 1.0 and scores.returns.mean() > data.returns.mean()

@@ -37,7 +37,7 @@ def test_evaluate_scores_what_rollout_keeps_of_the_same_battles(side_by_side, sa
     monkeypatch.setattr(evaluation, "_most", lambda env: side_by_side)
     net, states = policies
     seeds = battle_seeds(5, shape=(6, BATTLES))
-    scores = evaluate("toy:line", net, states, seeds, sample)
+    scores = evaluate("toy:line", net, states, seeds, sample, gamma=0.9)
     decided = np.zeros(scores.win.shape, bool)
     for p in range(6):
         alone = [{name: x[p % 2 : p % 2 + 1] for name, x in states[p // 2].items()}]
@@ -45,12 +45,20 @@ def test_evaluate_scores_what_rollout_keeps_of_the_same_battles(side_by_side, sa
         act = BatchedPolicy.of(net, alone, battle.spec.horizon, sample)
         kept = rollout(battle, act, seeds[p].reshape(3, 4), {"policies": ["p"]})
         np.testing.assert_allclose(scores.returns[p], kept.returns, rtol=1e-6, atol=1e-6)
+        by_hand = [(0.9 ** np.arange(len(r)) * r).sum() for r in np.split(kept.reward.astype(float), kept.start[1:-1])]
+        np.testing.assert_allclose(scores.discounted[p], by_hand, rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(scores.win[p], kept.win)
         np.testing.assert_array_equal(scores.length[p], kept.lengths)
         decided[p] = kept.terminated[kept.start[1:] - 1]
     # battles of every kind: won, lost and undecided
     assert scores.win.any() and (decided & ~scores.win).any() and (~decided).any()
     assert len(np.unique(scores.length)) > 3 and (scores.win <= decided).all()
+
+
+def test_without_a_discount_the_discounted_return_is_the_return(policies):
+    net, states = policies
+    scores = evaluate("toy:line", net, states, battle_seeds(5, shape=(6, BATTLES)))
+    np.testing.assert_array_equal(scores.discounted, scores.returns)
 
 
 def test_a_rollout_keeps_each_battle_whole_whatever_the_slots(policies):

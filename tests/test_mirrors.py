@@ -1,8 +1,12 @@
 """Mirrors and downloads: what a server says is looked at before it is kept, waiting has an end, and no password is printed."""
 
+import errno
 import http.server
 import io
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -70,7 +74,7 @@ def asked_for(server, monkeypatch, tmp_path, address=None):
 
 def kept(tmp_path):
     folder = tmp_path / "build" / "downloads"
-    return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    return sorted(p.name for p in folder.iterdir() if p.suffix != ".lock") if folder.is_dir() else []
 
 
 PAGES = {
@@ -132,7 +136,7 @@ def test_a_resumed_download_asks_for_the_version_that_it_began_with(mark, server
     server.todo += [(200, SOUND, {mark: old}, 9000)]
     server.todo += [(206, SOUND[9000:], {mark: old, "Content-Range": f"bytes 9000-{len(SOUND) - 1}/{len(SOUND)}"})]
     assert download.download(f"http://{server.host}/y", tmp_path / "y").read_bytes() == SOUND
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["x", "y"]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file() and p.suffix != ".lock") == ["x", "y"]
 
 
 def test_halves_of_two_versions_are_never_joined(server, tmp_path):
@@ -177,13 +181,91 @@ def test_a_slow_drip_ends(slow, monkeypatch, tmp_path):
     httpd.daemon_threads = True
     threading.Thread(target=httpd.serve_forever, daemon=True).start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(download, "WAIT", (0.5, 0.5))
+    monkeypatch.setattr(download, "TIMEOUT", (0.5, 0.5))
     began = time.monotonic()
     with pytest.raises(ConnectionError, match="too slow to wait for|Timeout after 0 bytes"):
         download.download(f"http://127.0.0.1:{httpd.server_port}/x", tmp_path / "x")
     assert time.monotonic() - began < 30
     httpd.shutdown()
     httpd.server_close()
+
+
+class Slow(Answers):
+    """Gives SOUND in two halves, a while apart."""
+
+    def do_GET(self):
+        type(self).asked.append(dict(self.headers))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(SOUND)))
+        self.end_headers()
+        self.wfile.write(SOUND[:9000])
+        self.wfile.flush()
+        time.sleep(1)
+        self.wfile.write(SOUND[9000:])
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from omac.datasets.loaders import download
+print("began", flush=True)
+print(len(download.download(sys.argv[1], Path(sys.argv[2])).read_bytes()), flush=True)
+"""
+
+
+def test_two_processes_that_ask_for_one_file_fetch_it_once_and_both_have_it_whole(monkeypatch, tmp_path):
+    handler = type("Handler", (Slow,), {"asked": []})
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    env = {**os.environ, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(paths.ROOT)}
+    words = [sys.executable, "-c", FETCH, f"http://127.0.0.1:{httpd.server_port}/x", tmp_path / "x"]
+    both = [subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=100)[0] for process in both]
+    httpd.shutdown()
+    httpd.server_close()
+    assert all(text.endswith(f"{len(SOUND)}\n") for text in said) and len(handler.asked) == 1
+    assert (tmp_path / "x").read_bytes() == SOUND
+    assert sum(f"waiting: another process downloads {tmp_path / 'x'} (PID " in text for text in said) <= 1
+
+
+def test_an_archive_that_two_unpack_at_once_is_unpacked_once(monkeypatch, tmp_path, capsys):
+    """The second finds the folder; to rename onto it would fail and be blamed on the archive."""
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    (tmp_path / "a.zip").write_bytes(archive())
+    both, extract, packed = threading.Barrier(2), zipfile.ZipFile.extractall, []
+
+    def slow(self, path):
+        packed.append(path)
+        time.sleep(0.5)
+        extract(self, path)
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", slow)
+    found = []
+
+    def unpack():
+        both.wait()
+        found.append(download.unpack(tmp_path / "a.zip"))
+
+    threads = [threading.Thread(target=unpack) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2 and len(set(found)) == len(packed) == 1
+    assert "waiting: another process unpacks" in capsys.readouterr().out
+
+
+def test_a_disk_that_knows_no_locks_keeps_nobody_waiting(monkeypatch, tmp_path):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with paths.alone(tmp_path / "a.lock", "another process works"):
+        monkeypatch.setattr(fcntl, "flock", refuse)
+        with paths.alone(tmp_path / "a.lock", "another process works"):
+            pass
+        monkeypatch.undo()
 
 
 SECRET = "s3cret"

@@ -42,25 +42,28 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("schedule", ["joint", "sequential"])
+@pytest.mark.parametrize("phase", ["joint", "value", "policy"])
 @pytest.mark.parametrize("at", [25, 39])
-def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, schedule, toy, small, tmp_path, monkeypatch):
-    hyper = replace(small, schedule=schedule)
-    whole = train(toy, "omac", hyper, [0, 1], progress=False)
+def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, phase, toy, small, tmp_path, monkeypatch):
+    """With two policies of each seed; in the midst of both, of the values, or of the policies."""
+    hyper = replace(small, schedule="joint" if phase == "joint" else "sequential")
+    policies = {"published": hyper, "sharp": replace(hyper, beta=15.0)}
+    whole = train(toy, "omac", hyper, [0, 1], policies, progress=False)
     step, seen = trainer.Trainer.step, []
 
-    def dying(self, n, phase):
-        seen.append(n)
-        if n == at and seen.count(n) == 1:
+    def dying(self, n, name):
+        seen.append((name, n))
+        if (name, n) == (phase, at) and seen.count((name, n)) == 1:
             raise Killed
-        step(self, n, phase)
+        step(self, n, name)
 
     monkeypatch.setattr(trainer.Trainer, "step", dying)
     path = tmp_path / "run.pt"
     with pytest.raises(Killed):
-        train(toy, "omac", hyper, [0, 1], path, progress=False)
-    resumed = train(toy, "omac", hyper, [0, 1], path, progress=False)
-    assert seen.count(5) == 1 and seen.count(at) == 2  # what the checkpoint held was not done again
+        train(toy, "omac", hyper, [0, 1], policies, path, progress=False)
+    resumed = train(toy, "omac", hyper, [0, 1], policies, path, progress=False)
+    assert seen.count((phase, at)) == 2  # what the checkpoint held was not done again
+    assert all(seen.count((name, n)) == 1 for name, n in seen if name != phase or n < 20)
     assert all(torch.equal(x, final(resumed)[k]) for k, x in final(whole).items())
     assert resumed.log == whole.log and len(resumed.snapshots) == len(whole.snapshots)
 
@@ -69,19 +72,19 @@ def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_use
     toy, small, tmp_path, monkeypatch, capsys
 ):
     path = tmp_path / "run.pt"
-    first = train(toy, "omac", small, [0], path, progress=False)
-    other = train(toy, "omac", replace(small, tau=0.8), [0], path, progress=False)
+    first = train(toy, "omac", small, [0], checkpoint=path, progress=False)
+    other = train(toy, "omac", replace(small, tau=0.8), [0], checkpoint=path, progress=False)
     assert "beginning anew" in capsys.readouterr().out
     assert not torch.equal(next(iter(final(first).values())), next(iter(final(other).values())))
     monkeypatch.setattr(trainer.Trainer, "step", None)
-    again = train(toy, "omac", replace(small, tau=0.8), [0], path, progress=False)
+    again = train(toy, "omac", replace(small, tau=0.8), [0], checkpoint=path, progress=False)
     assert all(torch.equal(x, final(again)[k]) for k, x in final(other).items())
 
 
 def test_an_unreadable_checkpoint_is_named(toy, small, tmp_path):
     (tmp_path / "run.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match=r"run\.pt cannot be read .* delete it"):
-        train(toy, "omac", small, [0], tmp_path / "run.pt", progress=False)
+        train(toy, "omac", small, [0], checkpoint=tmp_path / "run.pt", progress=False)
 
 
 def test_gradients_are_clipped_per_seed():
@@ -114,21 +117,24 @@ def test_a_loss_that_is_not_finite_stops_the_cell_and_names_seed_step_and_loss(t
     reward = toy.reward.copy()
     reward[:] = 1e25
     with pytest.raises(Diverged, match="seed 5, step 0: L_Q is inf"):
-        train(replace(toy, reward=reward), "omac", small, [5], tmp_path / "x.pt", progress=False)
+        train(replace(toy, reward=reward), "omac", small, [5], checkpoint=tmp_path / "x.pt", progress=False)
     assert not (tmp_path / "x.pt").exists()
 
 
-def test_a_gradient_that_is_not_finite_stops_the_cell_too(toy, small, monkeypatch):
+@pytest.mark.parametrize("temperatures", [["published"], ["published", "sharp"]], ids=len)
+def test_a_gradient_that_is_not_finite_stops_the_cell_too_and_names_the_policy(temperatures, toy, small, monkeypatch):
     from omac.algorithms import omac
 
     loss = omac.policy_loss
-    monkeypatch.setattr(
-        omac,
-        "policy_loss",
-        lambda nets, batch, adv, hyper: loss(nets, batch, adv, hyper) + (nets.pi.first.bias * 0).sqrt().sum((1, 2)),
-    )
-    with pytest.raises(Diverged, match="seed 4, step 0: norm_pi is nan"):
-        train(toy, "omac", small, [4], progress=False)
+
+    def broken(nets, batch, signal, hypers):
+        """The loss, with a gradient that is no number for the last policy."""
+        return loss(nets, batch, signal, hypers) + (nets.pi.first.bias[-1] * 0).sqrt().sum()
+
+    monkeypatch.setattr(omac, "policy_loss", broken)
+    which = ", sharp" if len(temperatures) > 1 else ""
+    with pytest.raises(Diverged, match=f"seed 4{which}, step 0: norm_pi is nan"):
+        train(toy, "omac", small, [4], dict.fromkeys(temperatures, small), progress=False)
 
 
 def test_a_checkpoint_belongs_to_every_field_of_its_datas_digest(toy, small):
@@ -136,14 +142,17 @@ def test_a_checkpoint_belongs_to_every_field_of_its_datas_digest(toy, small):
 
     fields = [name for name in FIELDS if name not in ("obs", "state")]  # simulator and actions determine these
 
-    marks = {fingerprint([toy, None], "omac", small, [0])}
+    marks = {fingerprint([toy, None], "omac", [small, small], [0])}
     for name in fields:
         x = getattr(toy, name).copy()
         x[-1] = ~x[-1] if x.dtype == bool else x[-1] + 1
-        marks.add(fingerprint([replace(toy, **{name: x}), None], "omac", small, [0]))
+        marks.add(fingerprint([replace(toy, **{name: x}), None], "omac", [small, small], [0]))
     assert len(marks) == 1 + len(fields)
     for parts, algorithm, seeds in (([toy, None], "bc", [0]), ([toy, None], "omac", [1]), ([toy, toy], "omac", [0])):
-        assert fingerprint(parts, algorithm, small, seeds) not in marks
+        assert fingerprint(parts, algorithm, [small, small], seeds) not in marks
+    sharp = replace(small, beta=15.0)
+    for hypers in ([sharp, small], [small, sharp], [small], [small, small, sharp]):
+        assert fingerprint([toy, None], "omac", hypers, [0]) not in marks
 
 
 def test_the_device_is_checked_by_name(toy, small):

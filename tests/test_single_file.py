@@ -6,6 +6,7 @@ import re
 import sys
 import textwrap
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -67,19 +68,26 @@ class Pair:
         for p in self.run.target:  # targets that differ from their networks
             p.data.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())), alpha=0.1)
         self.run.nets.to(dtype)
-        self.run.replay.draw = lambda seeds, step, draw=self.run.replay.draw: self.cast(draw(seeds, step))
+        replay = self.run.replay
+        for name in ("at", "for_policies"):
+            setattr(replay, name, partial(self.batch_of, getattr(replay, name)))
         self.nets = single.Networks(data, hyper).to(dtype)
         known = stacked(self.run.nets)
         for name, layer in linears(self.nets).items():
             if name in known:
                 layer.weight.data, layer.bias.data = (x.detach().clone() for x in known[name])
-        self.adam = single.optimiser(self.nets, hyper)
+        self.adam_values, self.adam_policy = single.optimisers(self.nets, hyper)
+
+    def batch_of(self, transitions, t, key=()):
+        return self.cast(transitions(t, key))
 
     def cast(self, x):
         """A Batch of the package with its floats in this pair's precision."""
         if isinstance(x, torch.Tensor):
             return x.to(self.dtype) if x.is_floating_point() else x
-        return x._replace(**{k: self.cast(getattr(x, k)) for k in x._fields if k not in ("key", "width")})
+        return x._replace(
+            **{k: self.cast(y) for k, y in x._asdict().items() if y is not None and k not in ("key", "width")}
+        )
 
     def batch(self, step):
         """The package's batch of a step, seed K's, as the single file takes it."""
@@ -87,13 +95,26 @@ class Pair:
         o, o_next = (single.add_id(y.dense()[K]) for y in (x.o, x.o_next))
         return single.Batch(o, o_next, *(getattr(x, name)[K] for name in single.Batch._fields[2:]))
 
-    def update(self, step):
-        """One update of both. Returns two dicts of losses and gradient norms, the package's and the single file's."""
-        losses, norms = single.update(self.nets, self.adam, self.batch(step), self.hyper)
-        self.run.step(step, "joint")
-        theirs = self.run.statistics.flush()
-        names = ("L_V", "L_Q", "L_pi", "norm_v", "norm_q", "norm_pi")
-        return {k: theirs[k][K] for k in names}, {k: x.item() for k, x in zip(names, [*losses, *norms], strict=True)}
+    def update_values(self, step):
+        """One update of the values of both. Returns two dicts of losses and gradient norms, the package's and the single file's."""
+        losses, norms = single.update_values(self.nets, self.adam_values, self.batch(step), self.hyper)
+        return self.both("value", step, {"L_V": losses[0], "L_Q": losses[1], "norm_v": norms[0], "norm_q": norms[1]})
+
+    def update_policy(self, step):
+        """The same of their policies, on the values as they are."""
+        (loss,), (norm,) = single.update_policy(self.nets, self.adam_policy, self.batch(step), self.hyper)
+        if self.run.signal is None:
+            self.run.finish_values()
+        return self.both("policy", step, {"L_pi": loss, "norm_pi": norm})
+
+    def both(self, phase, step, ours):
+        self.run.step(step, phase)
+        theirs = {k: np.ravel(x[K]).item() for k, x in self.run.statistics.flush().items() if k in ours}
+        return theirs, {k: x.item() for k, x in ours.items()}
+
+    def updates(self, steps):
+        """So many updates of the values, then as many of the policies; what each returns."""
+        return [f(step) for f in (self.update_values, self.update_policy) for step in range(steps)]
 
     def distance(self):
         """The largest difference of a weight, over the largest weight of its layer."""
@@ -125,8 +146,7 @@ def test_its_transitions_are_the_packages(toy, file):
 def test_losses_and_gradient_norms_of_three_updates_equal_to_six_digits(toy, file, hyper):
     """float32. Measured over twenty pairs of seeds: losses within 2.3e-7, norms within 3.4e-7."""
     pair = Pair(toy, single.read(file, hyper.gamma), hyper)
-    for step in range(3):
-        theirs, ours = pair.update(step)
+    for theirs, ours in pair.updates(3):
         assert ours == pytest.approx(theirs, rel=1e-6)
 
 
@@ -135,16 +155,14 @@ def test_all_weights_are_equal_after_whole_updates(toy, file, hyper, updates):
     """float32, over the largest weight of a layer. Measured: at most 1.2e-7 here, 1.0e-6 over twenty pairs of seeds."""
     pair = Pair(toy, single.read(file, hyper.gamma), hyper)
     assert pair.distance() == 0
-    for step in range(updates):
-        pair.update(step)
+    pair.updates(updates)
     assert pair.distance() < 1e-6
 
 
 def test_in_double_precision_nothing_but_rounding_is_left(toy, file, hyper):
     """Adam's first steps enlarge float32's rounding of small gradients. Measured over twenty pairs of seeds: 1e-15."""
     pair = Pair(toy, single.read(file, hyper.gamma), hyper, torch.float64)
-    for step in range(3):
-        theirs, ours = pair.update(step)
+    for theirs, ours in pair.updates(3):
         assert ours == pytest.approx(theirs, rel=1e-12)
     assert pair.distance() < 1e-12
 
@@ -153,19 +171,19 @@ def test_the_other_settings_clip_weights_and_gradients(toy, file, small):
     hyper = replace(small, **OTHERS)
     pair = Pair(toy, single.read(file, hyper.gamma), hyper)
     batch = pair.batch(0)
-    adv = single.gather_actions(pair.nets.q_bar(batch.o), batch.a) - pair.nets.v(batch.o)[..., 0]
-    clipped = single.awr_weight(adv, hyper.beta, hyper.max_weight) == hyper.max_weight
+    clipped = single.awr_weight(single.advantage(pair.nets, batch), hyper.beta, hyper.max_weight) == hyper.max_weight
     assert 0 < clipped.sum() < clipped.numel()
-    assert min(x for k, x in pair.update(0)[1].items() if k.startswith("norm")) > hyper.grad_clip
+    norms = {k: x for _, ours in pair.updates(1) for k, x in ours.items() if k.startswith("norm")}
+    assert set(norms) == {"norm_v", "norm_q", "norm_pi"} and min(norms.values()) > hyper.grad_clip
 
 
 def test_a_v_that_is_read_after_its_own_step_would_be_seen(toy, file, small):
     pair = Pair(toy, single.read(file, small.gamma), small)
     ahead = copy.deepcopy(pair.nets)
-    single.update(ahead, single.optimiser(ahead, small), pair.batch(0), small)
+    single.update_values(ahead, single.optimisers(ahead, small)[0], pair.batch(0), small)
     pair.nets.v.load_state_dict(ahead.v.state_dict())
-    theirs, ours = pair.update(0)
-    for name in ("L_Q", "L_pi"):
+    for name, update in (("L_pi", pair.update_policy), ("L_Q", pair.update_values)):
+        theirs, ours = update(0)
         assert abs(ours[name] / theirs[name] - 1) > 1e-5, f"{name} does not depend on V's own step: the tests are blind"
 
 
@@ -173,8 +191,11 @@ def test_its_summary_is_what_the_package_logs(toy, file, small):
     data = single.read(file, small.gamma)
     pair = Pair(toy, data, small)
     rows = torch.arange(len(data.r))[:: 1 + len(data.r) // 2_048]
-    seen = omac.diagnose(pair.run.nets, pair.run.replay.at(rows.expand(2, -1)), small)
-    wanted = [seen["q_tot"][K].mean(), data.ret[rows].mean(), seen["weight_mean"][K], seen["weight_std"][K]]
+    batch, hypers = pair.run.replay.at(rows.expand(2, -1)), (small,)
+    seen = omac.diagnose(pair.run.nets, batch, small)
+    signal = omac.scale(omac.signal(pair.run.nets, batch, small), hypers)
+    spread = omac.diagnose_policy(pair.run.nets, batch, signal, hypers)
+    wanted = [seen["q_tot"][K].mean(), data.ret[rows].mean(), spread["weight_mean"][K], spread["weight_std"][K]]
     numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", single.summary(pair.nets, data, small))]
     assert numbers == pytest.approx([x.item() for x in wanted], abs=6e-3)
 
@@ -192,13 +213,16 @@ def test_it_imports_nothing_of_the_package_and_names_each_equation():
 
 @pytest.mark.slow
 def test_the_script_trains_and_its_docstring_evaluates_the_policy(file, capsys, tmp_path, monkeypatch):
-    one, two = (single.main([str(file), "--steps", "2", "--seed", str(seed)]) for seed in (3, 3))
+    few = ["--steps", "2", "--policy-steps", "2"]
+    one, two = (single.main([str(file), *few, "--seed", "3"]) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     printed = capsys.readouterr().out
     assert re.search(r"step 2: Q_tot \S+, return that followed \S+, exp\(beta A\) \S+ ± \S+\n", printed)
-    assert "To evaluate this policy" in printed
+    assert re.search(r"policy step 2: loss of Eq. \(8\) \S+\n", printed) and "To evaluate this policy" in printed
     lines = textwrap.dedent(single.__doc__.split("examples/:\n")[1])
-    lines = lines.replace('["DATA.h5"]', f'["{file}", "--steps", "2"]').replace("smax:6h_vs_8z", "toy:line")
+    lines = lines.replace('["DATA.h5"]', f'["{file}", "--steps", "2", "--policy-steps", "2"]').replace(
+        "smax:6h_vs_8z", "toy:line"
+    )
     scope = {}
     exec(lines, scope)
     assert len(scope["fought"]) == 32 and np.isfinite(scope["fought"].returns).all()

@@ -3,8 +3,12 @@
 import gc
 import multiprocessing
 import os
+import re
+import shutil
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from starcraft_double import MAPS, Double
 from conftest import ABOUT
 from omac.data.episodes import Episodes
 from omac.data.validation import DataError
-from omac.envs import make
+from omac.envs import make, missing
 from omac.envs.smac import madt_obs
 from omac.envs.smac.env import Smac, most_battles
 from omac.envs.smac.worker import Game
@@ -99,6 +103,16 @@ def test_defeat_win_and_time_limit_are_told_apart(fought):
         False,
     ]
     assert last.won.tolist() == [False, False, False, True] and (total > 10).tolist() == last.won.tolist()
+
+
+@pytest.mark.parametrize("late", [0, 1, 3])
+def test_a_won_battle_is_worth_20_however_late_its_units_appear(late):
+    """The package adds up the enemies that it sees at every look, while it waits for those that are still to come."""
+    with smac(PROTOSS, 1, late=late) as battle:
+        for _ in range(2):  # the units are counted at the launch alone
+            _, steps = fight(battle, [4])
+            assert steps[-1].won.all()
+            assert sum(float(s.reward[0]) for s in steps) == pytest.approx(20)
 
 
 def test_a_dead_agent_can_only_do_nothing_and_is_blank_but_for_its_id_in_madt_s_order(fought):
@@ -324,10 +338,59 @@ def test_a_process_whose_parent_is_gone_closes_its_game_and_goes(tmp_path):
     assert (tmp_path / "closed").exists()
 
 
-@pytest.mark.parametrize(("game", "said"), [("folder", "Versions"), ("map", "Map x not found")])
+@pytest.mark.parametrize(
+    ("game", "said"), [("folder", "Versions"), ("map", "Map x not found"), ("version", "Unknown game version")]
+)
 def test_whoever_has_no_game_or_no_maps_is_told_in_one_line_what_to_install(game, said):
     battle = smac(MARINES, 1, game=game)
     with pytest.raises(RuntimeError, match=f"{said}.*install StarCraft II 4.10, set SC2PATH") as e:
+        battle.reset(np.arange(1))
+    assert "\n" not in str(e.value)
+
+
+def spoilt(how):
+    """A program that is there and does not run here, and what is said of it."""
+    whole = Path("/bin/true").read_bytes()
+    loader = re.search(rb"(/[\w/.+-]*/ld-[\w.+-]+)\0", whole)[1]
+    return {
+        "mode": (whole, r"is not executable: `chmod \+x "),
+        "machine": (
+            whole[:18] + b"\x2b\x00" + whole[20:],
+            r"is a program for Linux on machine 43; this machine is Linux on ",
+        ),
+        "system": (b"MZ" + whole[2:], "is a program for Windows; this machine is Linux on "),
+        "page": (b"<html>", r"is no program \(it begins with b'<html>'\)"),
+        "library": (whole.replace(b"libc.so.6\0", b"libq.so.6\0"), "needs libq.so.6, not on this machine"),
+        "version": (whole.replace(b"GLIBC_2.34\0", b"GLIBC_9.34\0"), "needs GLIBC_9.34, not on this machine"),
+        "loader": (whole.replace(loader, loader[:-1] + b"9"), f"needs {loader[:-1].decode()}9, not on this machine"),
+    }[how]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("ldd"), reason="not Linux, or without ldd")
+@pytest.mark.parametrize("how", ["mode", "machine", "system", "page", "library", "version", "loader"])
+def test_a_game_that_cannot_be_run_is_said_to_be_that_at_the_first_try(how, tmp_path):
+    """Not a crash, which would be tried again and blamed on too many battles."""
+    content, said = spoilt(how)
+    if content == Path("/bin/true").read_bytes() and how != "mode":
+        pytest.skip("this system's programs are linked in another way")
+    program = tmp_path / "Versions" / "Base75689" / "SC2_x64"
+    program.parent.mkdir(parents=True)
+    program.write_bytes(content)
+    program.chmod(0o644 if how == "mode" else 0o755)
+    battle = smac(MARINES, 1, program=str(program))
+    with pytest.raises(RuntimeError, match=f"StarCraft II is there and cannot be run: {program} {said}") as e:
+        battle.reset(np.arange(1))
+    assert "\n" not in str(e.value) and "fewer" not in str(e.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="not Linux")
+def test_a_game_that_dies_before_it_answers_is_to_be_started_by_hand(tmp_path):
+    program = tmp_path / "Versions" / "Base75689" / "SC2_x64"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    battle = smac(MARINES, 1, program=str(program), restarts=1)
+    with pytest.raises(RuntimeError, match="crashed 2 times before the battle began.*websocket.*start it by hand") as e:
         battle.reset(np.arange(1))
     assert "\n" not in str(e.value)
 
@@ -349,6 +412,35 @@ def test_make_finds_the_package_and_the_observation_by_the_name(tmp_path, monkey
             assert (battle.spec.env, battle.spec.obs, battle.spec.horizon) == (env, width, 170)
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise TypeError('Descriptors cannot be\\ncreated')", "TypeError: Descriptors cannot be"),
+        ("import os; os.abort()", "its process ended with -6"),
+    ],
+    ids=["raises", "crashes"],
+)
+def test_a_package_that_cannot_be_imported_is_named_with_the_version_that_it_needs(
+    code, said, tmp_path, monkeypatch, forget_smac
+):
+    """As with a protobuf of 3.21 or newer; it is tried in a process of its own."""
+    (tmp_path / "smac").mkdir()
+    (tmp_path / "smac" / "__init__.py").write_text("")
+    (tmp_path / "smac" / "env.py").write_text(code)
+    about = tmp_path / "SMAC-1.0.0.dist-info" / "METADATA"
+    about.parent.mkdir()
+    needs = ["protobuf<3.0", "numpy>=1.10", "pysc2x>=3", "black; extra == 'dev'"]
+    lines = ["Metadata-Version: 2.1", "Name: SMAC", "Version: 1.0.0", *(f"Requires-Dist: {need}" for need in needs)]
+    about.write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    reason = missing("smac:3m")
+    here = metadata.version("protobuf")
+    assert said in reason and "\n" not in reason and "numpy" not in reason and "black" not in reason
+    assert f"protobuf <3.0 is needed, {here} is here; pysc2x >=3 is needed, none is here" in reason
+    with pytest.raises(RuntimeError, match="cannot be imported"):
+        make("smac:3m", 1)
+
+
 def test_how_many_games_run_at_once_is_told_by_the_cores_or_the_environment_variable(monkeypatch):
     monkeypatch.delenv("OMAC_SC2_PROCESSES", raising=False)
     assert 1 <= most_battles() <= os.cpu_count()
@@ -357,6 +449,9 @@ def test_how_many_games_run_at_once_is_told_by_the_cores_or_the_environment_vari
     monkeypatch.setenv("OMAC_SC2_PROCESSES", "many")
     with pytest.raises(ValueError, match="'many'"):
         most_battles()
+    monkeypatch.setenv("OMAC_SC2_FRESH", "false")
+    with pytest.raises(ValueError, match="OMAC_SC2_FRESH is 'false'; it must be 1.* or 0"):
+        smac(MARINES, 1)
 
 
 def test_the_processes_import_neither_torch_nor_jax():

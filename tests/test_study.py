@@ -1,5 +1,7 @@
 """A cell from file to rows, the tables made of rows, and the command line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from omac.config.hyper import load_params
 from omac.data.episodes import Episodes
 from omac.datasets import digest, registry
 from omac.evaluation import battle_seeds, evaluate
-from omac.files import read_table, write_csv
+from omac.files import read_rows, read_table, write_csv
 from omac.schema import SCORES
 from omac.study import cell as study
 from omac.study import prepare
@@ -28,6 +30,7 @@ COLUMNS = [
     "algorithm",
     "variant",
     "profile",
+    "temperature",
     "seed",
     "step",
     "kind",
@@ -38,7 +41,9 @@ COLUMNS = [
     "length",
 ]
 
-ROW = {"env": "smax", "map": "m", "level": "l", "ratio": 100, "variant": "default", "episodes": 320, "step": 6}
+ROW = {"env": "smax", "map": "m", "level": "l", "ratio": 100, "variant": "default", "temperature": "published"}
+ROW |= {"episodes": 320, "step": 6}
+TEMPERATURES = ["published", "beta_5", "beta_15", "beta_40", "std_1", "std_2"]  # of OMAC
 
 
 @pytest.fixture
@@ -52,19 +57,37 @@ def cell(toy, tmp_path, monkeypatch):
     )
 
 
-def test_a_cell_gives_a_row_per_seed_and_snapshot_a_final_one_and_the_data_sets_own(cell, tmp_path, toy):
+def test_a_cell_gives_rows_of_its_values_and_of_each_policy_final_ones_and_the_data_sets_own(cell, tmp_path, toy):
+    """A row per seed and snapshot of the values; per seed, temperature and snapshot of the policies."""
     rows, trained, _ = cell(out=tmp_path / "a.csv")
     written = read_table(tmp_path / "a.csv")
-    assert list(written.columns[:15]) == COLUMNS and len(written) == len(rows)
-    assert written.groupby("kind").size().to_dict() == {"data": 1, "eval": 4, "final": 2}
-    assert set(written.env) == {"toy"} and set(written[written.kind == "eval"].step) == {100, 200}
-    assert (
-        written[written.kind == "final"].episodes.eq(8).all() and written[written.kind == "eval"].episodes.eq(4).all()
-    )
-    for name in ("q_tot", "return_followed", "weight_std", "weight_clipped", "L_V", "L_Q", "L_pi", "entropy", "norm_q"):
-        assert written[written.kind != "data"][name].notna().all()
-    assert abs(written[written.kind == "data"].return_mean.item() - toy.returns[:200].mean()) < 1e-4
-    assert set(written[written.kind != "data"].simulator) == {"toy"}
+    value, evaluated, final, own = (written[written.kind == kind] for kind in ("value", "eval", "final", "data"))
+    assert list(written.columns[:16]) == COLUMNS and len(written) == len(rows)
+    assert written.groupby("kind").size().to_dict() == {"value": 4, "eval": 24, "final": 12, "data": 1}
+    assert set(written.env) == {"toy"} and set(value.step) == set(evaluated.step) == {100, 200}
+    assert trained.temperatures == TEMPERATURES == final.temperature.tolist()[:6] == final.temperature.tolist()[6:]
+    assert evaluated.groupby(["seed", "temperature", "step"]).size().eq(1).all() and value.temperature.isna().all()
+    assert final.episodes.eq(8).all() and evaluated.episodes.eq(4).all()
+    for name in ("q_tot", "return_followed", "L_V", "L_Q", "norm_q", "adv_std"):
+        assert value[name].notna().all() and final[name].notna().all() and evaluated[name].isna().all(), name
+    for name in ("weight_std", "weight_share", "weight_clipped", "L_pi", "entropy", "norm_pi", "discounted_mean"):
+        assert evaluated[name].notna().all() and final[name].notna().all() and value[name].isna().all(), name
+    assert abs(own.return_mean.item() - toy.returns[:200].mean()) < 1e-4
+    assert set(evaluated.simulator) == set(final.simulator) == {"toy"} and value.simulator.isna().all()
+
+
+def test_each_row_is_scored_by_its_own_policy_in_the_battles_of_its_seed(cell):
+    """Policy p of seed k is k P + p of a snapshot; the last ones of a seed fight the same battles, whatever trained them."""
+    rows, trained, _ = cell(temperatures=["published", "beta_40"])
+    final = rows[rows.kind == "final"]
+    assert final[["seed", "temperature"]].to_numpy().tolist() == [[k, t] for k in (0, 1) for t in trained.temperatures]
+    for place, (_, row) in enumerate(final.iterrows()):
+        state = {name: x[place : place + 1] for name, x in trained.snapshots[-1]["policy"].items()}
+        battles = study.final_battles(int(row.seed), 8)[None]
+        alone = evaluate("toy:line", trained.policy, [state], battles, gamma=0.99)
+        assert row.return_mean == pytest.approx(alone.returns.mean(), abs=1e-9)
+        assert row.discounted_mean == pytest.approx(alone.discounted.mean(), abs=1e-9)
+        assert row.win_rate == alone.win.mean() and row.length == alone.length.mean()
 
 
 def test_every_cell_reports_what_is_known_offline_of_held_out_episodes(cell, toy):
@@ -73,13 +96,16 @@ def test_every_cell_reports_what_is_known_offline_of_held_out_episodes(cell, toy
 
     for algorithm in ("omac", "bc"):
         rows, trained, data = cell(algorithm=algorithm)
-        last = rows[(rows.kind == "final") & (rows.seed == 1)].iloc[0]
+        last = rows[(rows.kind == "final") & (rows.seed == 1)].set_index("temperature").loc["published"]
+        count = len(trained.temperatures)
         unseen = toy.select(range(200, 300))
         o, a, avail = (torch.from_numpy(x[unseen.rows()[1]]) for x in (unseen.obs, unseen.avail, unseen.avail))
         a = torch.from_numpy(unseen.action.astype(np.int64))
-        log_p = trained.nets.pi(o.expand(2, *o.shape))[1].masked_fill(~avail, -1e9).log_softmax(-1)
+        of_policies = trained.nets.pi(o.expand(2 * count, *o.shape))
+        log_p = of_policies[1 * count + 0].masked_fill(~avail, -1e9).log_softmax(-1)
         taken = log_p.gather(-1, a[..., None])[..., 0]
-        assert results.short(results.offline(rows))["log-likelihood"].item().startswith("-")
+        assert count == (6 if algorithm == "omac" else 1)
+        assert results.short(results.offline(rows))["log-likelihood"].str.startswith("-").all()
         assert last.held_log_likelihood == pytest.approx(taken.mean().item(), abs=1e-5)
         assert last.held_agreement == pytest.approx((log_p.argmax(-1) == a).float().mean().item(), abs=1e-6)
         if algorithm == "omac":
@@ -94,35 +120,33 @@ def test_a_cell_of_each_baseline_has_scores_held_out_numbers_and_figures(cell, a
     from omac.plots import cell as plots_cell
 
     rows, trained, data = cell(algorithm=algorithm)
-    fought = rows[rows.kind != "data"]
-    for name in (
-        "return_mean",
-        "q_tot",
-        "td_error",
-        "held_td_error",
-        "held_log_likelihood",
-        "w_q",
-        "entropy",
-        "L_Q",
-        "norm_q",
-    ):
-        assert fought[name].notna().all()
-    assert (fought.norm_q_max >= fought.norm_q).all() and (fought.norm_q_max > fought.norm_q).any()
+    fought, last = rows[rows.kind.isin(["eval", "final"])], rows[rows.kind == "final"]
+    learned = rows[rows.kind == ("value" if algorithm == "icq" else "eval")]  # where the values were looked at
+    assert len(learned) == 4 and trained.temperatures[0] == "published"
+    assert len(trained.temperatures) == (4 if algorithm == "icq" else 1) == len(last) / 2
+    for name in ("return_mean", "discounted_mean", "held_log_likelihood", "entropy"):
+        assert fought[name].notna().all(), name
+    for name in ("q_tot", "td_error", "held_td_error", "w_q", "L_Q", "norm_q"):
+        assert learned[name].notna().all() and last[name].notna().all(), name
+    assert (learned.norm_q_max >= learned.norm_q).all() and (learned.norm_q_max > learned.norm_q).any()
     line = results.crossing(rows).iloc[0]
     assert line["algorithm"] == schema.NAMES[algorithm]
     assert (line["std of exp(beta A)"] == "") == ("weight_std" not in rows)  # only ICQ weighs
-    plots_cell.value_curves(rows[rows.kind == "eval"], trained.probe, "title")
+    plots_cell.value_curves(learned, trained.probe, "title")
     plots_cell.score_curves(rows, "title")
 
 
 def test_the_table_of_weights_has_every_cell_that_weighs_the_most_spread_first(cell):
     cells = (("omac", "default"), ("icq", "default"), ("bc", "default"), ("omac", "maxq"))
     rows = pd.concat([cell(algorithm=a, variant=v)[0] for a, v in cells])
-    table = results.weighing(rows)
+    table = results.weighing(results.published_rows(rows))
     assert sorted(table.algorithm) == ["ICQ", "OMAC", "OMAC, CVF-maxQ"]
-    spread = table["std of the weights"].str.split(" ").str[0].astype(float)
-    assert spread.is_monotonic_decreasing
-    icq = rows[(rows.algorithm == "icq") & (rows.kind == "final")].weight_std
+    whole = results.weighing(rows)
+    assert len(whole) == 4 + 6 + 6
+    for found in (table, whole):
+        spread = found["std of the weights"].str.split(" ").str[0].astype(float)
+        assert spread.is_monotonic_decreasing
+    icq = rows[(rows.algorithm == "icq") & (rows.kind == "final") & (rows.temperature == "published")].weight_std
     assert table.set_index("algorithm").loc["ICQ", "std of the weights"] == f"{icq.mean():.2f} ± {icq.std(ddof=0):.2f}"
 
 
@@ -142,10 +166,31 @@ def test_without_its_simulator_a_cell_reports_offline_and_claims_no_battles(cell
     monkeypatch.setattr(study, "evaluate", None)
     rows, _, _ = cell(out=tmp_path / "a.csv")
     written = read_table(tmp_path / "a.csv", keep_default_na=False, na_values=[""])
-    fought = written[written.kind != "data"]
-    assert fought.episodes.eq(0).all() and fought.return_mean.isna().all() and fought.held_q_correlation.notna().all()
-    assert set(fought.simulator) == {"none"} and len(fought) == 6
+    fought = written[written.kind.isin(["eval", "final"])]
+    assert fought.episodes.eq(0).all() and fought.return_mean.isna().all() and fought.held_log_likelihood.notna().all()
+    assert written[written.kind.isin(["value", "final"])].held_q_correlation.notna().all()
+    assert set(fought.simulator) == {"none"} and len(fought) == 24 + 12
     assert results.final_table(written)["return"].tolist()[1] == "not fought"
+
+
+def test_data_of_an_environment_without_a_simulator_are_checked_shown_and_learned_from(
+    toy, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(study, "BUILD", tmp_path / "build")
+    for env, map_name in (("mpe", "simple_spread"), ("smax", "3m")):
+        other = replace(toy, about={**toy.about, "env": env, "map": map_name})
+        name = f"own-{map_name}-random"
+        file = tmp_path / "episodes" / f"{name}-100.h5"
+        other.select(range(200)).save(file)
+        other.select(range(200, 300), sample_of=300).save(tmp_path / "episodes" / f"{name}-held.h5")
+        assert main(["check", str(file)]) == main(["card", str(file)]) == 0
+        assert f"no simulator is known for {env}:{map_name}" in capsys.readouterr().out
+        rows = study.run_cell(
+            f"{name}-100", "bc", profile="smoke", folder=tmp_path, progress=False, out=tmp_path / f"{env}.csv"
+        )[0]
+        final = rows[rows.kind == "final"]
+        assert set(final.simulator) == {"none"} and final.held_log_likelihood.notna().all()
+        assert len(read_rows(tmp_path / f"{env}.csv")) == len(rows)
 
 
 def test_two_runs_of_one_cell_write_identical_bytes_and_resume_for_free(cell, tmp_path):
@@ -164,8 +209,9 @@ def test_two_runs_of_one_cell_write_identical_bytes_and_resume_for_free(cell, tm
 def test_a_cell_that_diverges_writes_no_result(cell, tmp_path, monkeypatch):
     from omac.algorithms import omac
 
-    monkeypatch.setattr(omac, "policy_loss", lambda nets, batch, adv, hyper: nets.pi(batch.o).mean((1, 2, 3)) * np.nan)
-    with pytest.raises(Diverged, match="seed 0, step 0: L_pi is nan"):
+    loss = omac.policy_loss
+    monkeypatch.setattr(omac, "policy_loss", lambda *given: loss(*given) * np.nan)
+    with pytest.raises(Diverged, match="seed 0, published, step 0: L_pi is nan"):
         cell(out=tmp_path / "a.csv")
     assert not (tmp_path / "a.csv").exists()
 
@@ -211,26 +257,26 @@ def test_a_ratio_is_nested_in_the_whole_sample_and_its_parent_is_named(toy, tmp_
         registry.draw_sample("toy-line-random-held", params, tmp_path)
 
 
-def test_all_snapshots_and_seeds_in_one_call_score_as_each_one_alone(cell):
-    _, trained, _ = cell()
-    states, net = [s["policy"] for s in trained.snapshots], trained.nets.pi
-    seeds = battle_seeds(5, shape=(4, 12))
+def test_all_snapshots_seeds_and_temperatures_in_one_call_score_as_each_one_alone(cell):
+    _, trained, _ = cell(temperatures=["published", "beta_40"])
+    states, net = [s["policy"] for s in trained.snapshots], trained.policy
+    seeds = battle_seeds(5, shape=(8, 12))
     together = evaluate("toy:line", net, states, seeds)
-    for p in range(4):
-        one = {k: x[p % 2 : p % 2 + 1] for k, x in states[p // 2].items()}
+    for p in range(8):
+        one = {k: x[p % 4 : p % 4 + 1] for k, x in states[p // 4].items()}
         alone = evaluate("toy:line", net, [one], seeds[p : p + 1])
-        for a, b in zip(together[:3], alone[:3], strict=True):
+        for a, b in zip(together[:4], alone[:4], strict=True):
             np.testing.assert_array_equal(a[p], b[0])
 
 
 def test_more_policies_than_battles_side_by_side_fight_a_few_after_another(cell, monkeypatch):
     from omac import evaluation
 
-    _, trained, _ = cell()
-    states, seeds = [s["policy"] for s in trained.snapshots], battle_seeds(5, shape=(4, 12))
-    together = evaluate("toy:line", trained.nets.pi, states, seeds)
+    _, trained, _ = cell(temperatures=["published", "beta_40"])
+    states, seeds = [s["policy"] for s in trained.snapshots], battle_seeds(5, shape=(8, 12))
+    together = evaluate("toy:line", trained.policy, states, seeds)
     monkeypatch.setattr(evaluation, "_most", lambda env: 3)
-    for a, b in zip(together, evaluate("toy:line", trained.nets.pi, states, seeds), strict=True):
+    for a, b in zip(together, evaluate("toy:line", trained.policy, states, seeds), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -286,18 +332,28 @@ def test_ensure_makes_a_data_set_again_when_params_change(toy, tmp_path, monkeyp
     assert made == [(40, 0), (40, 1), (50, 1)]
 
 
-def test_a_sequential_cell_reports_its_values_before_its_policies(cell, monkeypatch):
-    params = load_params()
-    params["variants"]["sequential"] = {"schedule": "sequential"}
-    rows, _, _ = cell(params=params, variant="sequential")
+@pytest.mark.parametrize("variant", ["default", "joint"])
+def test_a_sequential_cell_reports_its_values_before_its_policies(variant, cell):
+    rows, _, _ = cell(variant=variant, temperatures=["published"])
     value, policy = rows[rows.kind == "value"], rows[rows.kind == "eval"]
-    assert value.step.tolist() == policy.step.tolist() == [100, 100, 200, 200]
-    assert (
-        value[["L_Q", "q_tot"]].notna().all().all()
-        and value.L_pi.isna().all()
-        and policy.L_Q.isna().all()
-        and policy.L_pi.notna().all()
-    )
+    assert policy.step.tolist() == [100, 100, 200, 200] and policy.L_pi.notna().all()
+    if variant == "joint":
+        assert len(value) == 0 and policy[["L_Q", "q_tot"]].notna().all().all()
+        return
+    assert value.step.tolist() == policy.step.tolist() and rows.kind.tolist()[:8] == ["value"] * 4 + ["eval"] * 4
+    assert value[["L_Q", "q_tot"]].notna().all().all() and value.L_pi.isna().all() and policy.L_Q.isna().all()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "wanted", "words"),
+    [
+        ("omac", ["beta_50"], "unknown temperature of omac 'beta_50'.*did you mean beta_5"),
+        ("bc", ["beta_5"], "unknown temperature of bc 'beta_5'; there is published"),
+    ],
+)
+def test_a_temperature_that_the_algorithm_does_not_have_is_named(algorithm, wanted, words, cell):
+    with pytest.raises(ValueError, match=words):
+        cell(algorithm=algorithm, temperatures=wanted)
 
 
 def test_the_difference_is_paired_by_seed():

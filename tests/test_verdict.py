@@ -512,6 +512,19 @@ def test_table_and_figure_show_each_claim_and_each_statistic_once():
         plots_verdict.forest([v for v in found if v.claim["test"] == "cited"], "title")
 
 
+def test_claims_that_hold_one_statistic_against_two_bars_share_a_line_of_the_figure():
+    chosen = CLAIMS[CLAIMS["test"].isin(["tau"])]
+    (verdict,) = verdicts.verdicts(pd.concat([rows(TWELVE[3:4]), ablated(omac=12, tau_08=12.3)]), claims=chosen)
+    again = verdict._replace(
+        parts=[p._replace(bar=p.bar + 0.1) for p in verdict.parts], claim={**verdict.claim, "id": "C99"}
+    )
+    (axes,) = plots_verdict.forest([verdict, again], "title").axes
+    (label,) = [t.get_text() for t in axes.get_yticklabels()]
+    assert (
+        label.endswith(f"({verdict.claim['id']}, C99)") and len(axes.lines) == 2 + 4
+    )  # interval, value; two bars, twice
+
+
 @pytest.mark.slow
 def test_the_written_verdicts_are_those_of_the_committed_results():
     assert (

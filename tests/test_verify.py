@@ -10,16 +10,20 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from omac.analysis.agreement import DIFFERENT, SAME, WITHIN, agreement, compare_means
+from omac.analysis.results import gather
 from omac.config.hyper import load_params
 from omac.datasets import digest
-from omac.files import record_sums
+from omac.files import read_table, record_sums, write_csv
 from omac.paths import ROOT
+from omac.schema import KEYS, SCORES
 from omac.study import policies, verify
+from omac.study.grid import known_cells
 
 
 def rows(returns, machine="a", algorithm="bc"):
     """Final rows of one cell, a seed for each return."""
     about = {"env": "smax", "map": "m", "level": "good", "ratio": 100, "algorithm": algorithm, "variant": "default"}
+    about["temperature"] = "published"
     lines = [
         {**about, "profile": "laptop", "seed": k, "step": 10, "kind": "final", "return_mean": x}
         for k, x in enumerate(returns)
@@ -96,14 +100,33 @@ def test_a_kept_policy_fights_the_same_battles_and_another_weight_is_noticed(tmp
 
 
 def test_kept_policies_stay_small_and_name_cells_of_the_study():
-    from omac.study.grid import known_cells
-
     kept = sorted(policies.KEPT.glob("*.safetensors"))
     assert {f.stem for f in kept} <= set(known_cells()) and sum(f.stat().st_size for f in kept) < 4_000_000
 
 
 def test_the_committed_rows_are_what_their_cells_gather_to():
+    if not any((ROOT / "data" / "results").glob("*.csv")):
+        pytest.skip("no cell of the study has been run")
     assert verify.rows().word == SAME
+
+
+def test_rows_that_are_not_what_their_cells_gather_to_are_noticed(tmp_path, monkeypatch):
+    """One number of results.csv that is another, and a cell of the study whose rows are not there."""
+    about = {"simulator": "x", "episodes": 320, "return_std": 1.0, "win_rate": 0.5, "length": 20}
+    for algorithm in ("bc", "icq"):
+        table = rows([9.0, 10.0], algorithm=algorithm).assign(map="6h_vs_8z", **about)
+        write_csv(table[[*KEYS, *SCORES]], tmp_path / "data" / "results" / f"smax-6h_vs_8z-good-100-{algorithm}.csv")
+    files = ["smax-6h_vs_8z-good-100-bc.csv", "smax-6h_vs_8z-good-100-icq.csv"]
+    gathered, _ = gather(tmp_path / "data" / "results", tmp_path / "data" / "results.csv", files)
+    monkeypatch.setattr(verify, "ROOT", tmp_path)
+    monkeypatch.setattr(verify, "result_files", lambda params: files)
+    assert verify.rows().word == SAME
+    write_csv(read_table(gathered).assign(return_mean=9.5), gathered)
+    assert verify.rows().word == DIFFERENT
+    gather(tmp_path / "data" / "results", gathered, files[:1])
+    assert verify.rows().word == DIFFERENT
+    (tmp_path / "data" / "results" / files[1]).unlink()
+    assert verify.rows().word == DIFFERENT
 
 
 @pytest.mark.parametrize(
@@ -128,4 +151,7 @@ def test_verify_names_a_committed_file_with_a_flipped_bit_or_one_that_is_gone(na
 def test_the_cell_that_verify_trains_is_one_of_the_study():
     dataset, algorithm, variant, profile = verify.ANEW
     assert profile == load_params()["profile"] and variant == "default"
-    assert (ROOT / "data" / "results" / f"{dataset}-{algorithm}.csv").exists()
+    cells = known_cells()
+    assert f"{dataset}-{algorithm}" in cells and cells[f"{dataset}-{algorithm}"]["variant"] == variant
+    there = {path.stem for path in (ROOT / "data" / "results").glob("*.csv")}
+    assert not there or f"{dataset}-{algorithm}" in there, "its rows are not committed"

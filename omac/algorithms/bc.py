@@ -3,14 +3,14 @@
 import torch
 from torch import nn
 
-from omac.algorithms.common import alive
+from omac.algorithms.common import alive, each_policy
 from omac.nn import losses
 from omac.nn.networks import AgentMLP
 from omac.nn.policy import log_pi, policy_diagnostics
 
 GROUPS = {"pi": ["pi"]}
 TARGETS = []
-READS = ("hidden", "mask_actions", "mask_dead")
+READS = ("hidden", "mask_actions", "mask_dead", "top_share")
 
 
 def build(spec, hyper, gens):
@@ -21,19 +21,19 @@ def build(spec, hyper, gens):
 
 
 def value_loss(nets, batch, hyper):
-    """No values: no loss, and an advantage of 0 [K,B,n]."""
-    return {}, torch.zeros(batch.a.shape, device=batch.a.device)
+    """No values: no loss, and nothing for the policy to read."""
+    return {}, {}
 
 
-def policy_loss(nets, batch, adv, hyper):
-    """Eq. (8) with the weight 1 of beta = 0, whatever the advantage. Returns [K]."""
-    return losses.awr_loss(1.0, log_pi(nets.pi, batch, hyper), alive(batch, hyper))
+def policy_loss(nets, batch, signal, hypers):
+    """Eq. (8) with the weight 1 of beta = 0. Returns [K,P]."""
+    return losses.awr_loss(1.0, log_pi(nets.pi, batch, hypers[0]), each_policy(alive(batch, hypers[0])))
 
 
 @torch.no_grad()
-def diagnose(nets, batch, hyper):
-    """What is logged beside the results, [K]."""
-    return policy_diagnostics(nets.pi, batch, hyper)
+def diagnose_policy(nets, batch, signal, hypers):
+    """What is logged beside the results, [K,P]."""
+    return policy_diagnostics(nets.pi, batch, hypers[0])
 
 
 def logits(nets):

@@ -3,7 +3,7 @@
     L = E[(y - Q_tot)^2] + L_G,  y from a'_i = argmax Q_i over {a in A(o'_i): G(a|o'_i) / max_A G > threshold}
 
 The maximum is of the online Q_i and the target copies value it. L_G is G's cross-entropy on the data and a penalty on its
-logits. There is no policy network, and the values need G, so no `schedule: sequential`.
+logits. There is no policy network: all steps are steps of the values and of G.
 """
 
 import torch
@@ -49,28 +49,29 @@ def target(nets, batch, hyper):
 
 
 def value_loss(nets, batch, hyper):
-    """The TD error and the behaviour model's loss. Returns ({"L_Q": [K], "L_G": [K]}, None)."""
+    """The TD error and the behaviour model's loss. Returns ({"L_Q": [K], "L_G": [K]}, {}: no policy reads them)."""
     q_tot = common.mixed(nets.mix, batch.s, take(nets.q(batch.o), batch.a))
     g, alive = nets.g(batch.o), common.alive(batch, hyper)
     log_g = take(common.counted(g, batch.avail, hyper).log_softmax(-1), batch.a)
     return {
         "L_Q": losses.td_loss(q_tot, target(nets, batch, hyper)),
         "L_G": losses.bcq_imitation(g, log_g, hyper.logit_penalty, alive),
-    }, None
+    }, {}
 
 
 @torch.no_grad()
 def diagnose(nets, batch, hyper):
-    """What is logged beside the results; entropy and log-likelihood are G's, agreement that of the actions chosen;
-    `allowed`: the share of available actions that the filter leaves.
-    """
+    """What is logged of the values; `allowed`: the share of available actions that the filter leaves."""
+    allowed = (logits(nets)(batch.o, batch.avail) > MASKED).sum((1, 2, 3)) / batch.avail.sum((1, 2, 3))
+    return {**common.value_diagnostics(nets, batch, target(nets, batch, hyper)), "allowed": allowed}
+
+
+@torch.no_grad()
+def diagnose_policy(nets, batch, signal, hypers):
+    """What is logged beside it, [K,1]: entropy and log-likelihood of G, agreement of the actions chosen."""
     score = logits(nets)(batch.o, batch.avail)
-    return {
-        **common.value_diagnostics(nets, batch, target(nets, batch, hyper)),
-        **policy_diagnostics(nets.g, batch, hyper),
-        "agreement": (score.argmax(-1) == batch.a).float().mean((1, 2)),
-        "allowed": (score > MASKED).sum((1, 2, 3)) / batch.avail.sum((1, 2, 3)),
-    }
+    agreement = (score.argmax(-1) == batch.a).float().mean((1, 2))[:, None]
+    return {**policy_diagnostics(nets.g, batch, hypers[0]), "agreement": agreement}
 
 
 def logits(nets):

@@ -36,6 +36,11 @@ def alive(batch, hyper):
     return batch.alive if hyper.mask_dead else None
 
 
+def each_policy(mask):
+    """A mask [K,B,n], or None, for P policies of each seed: [K,1,B,n]."""
+    return None if mask is None else mask[:, None]
+
+
 def mixed(mix, s, q):
     """A.2: Q_tot [K,B] of local values q [K,B,n]: the first line of Eq. (2) with Q_i in place of V_i."""
     w, b, _ = mix.value(s)

@@ -2,7 +2,7 @@
 
     L = E[(y - Q_tot)^2] + alpha E[sum_i (logsumexp_A(o_i) Q_i - Q_i(a_i))],  y from a'_i = argmax_A(o'_i) Q_i(o'_i, .)
 
-The maximum is of the online Q_i and the target copies value it. There is no policy network, so no `schedule: sequential`.
+The maximum is of the online Q_i and the target copies value it. There is no policy network: all steps are steps of the values.
 """
 
 import torch
@@ -28,21 +28,31 @@ def target(nets, batch, hyper):
 
 
 def value_loss(nets, batch, hyper):
-    """The TD error and the penalty, times alpha. Returns ({"L_Q": [K], "L_CQL": [K]}, Q_i [K,B,n,A] without gradient)."""
-    q = nets.q(batch.o)
+    """The TD error and the penalty, times alpha. Returns ({"L_Q": [K], "L_CQL": [K]}, {"q": Q_i [K,B,n,A] without gradient})."""
+    return losses_of(nets.q, nets.mix, batch, target(nets, batch, hyper), hyper)
+
+
+def losses_of(q_net, mix, batch, y, hyper):
+    """`value_loss` of one critic: its Q_i and mixer, for targets y [K,B]."""
+    q = q_net(batch.o)
     taken = take(q, batch.a)
     penalty = losses.cql_penalty(common.counted(q, batch.avail, hyper), taken, common.alive(batch, hyper))
     return {
-        "L_Q": losses.td_loss(common.mixed(nets.mix, batch.s, taken), target(nets, batch, hyper)),
+        "L_Q": losses.td_loss(common.mixed(mix, batch.s, taken), y),
         "L_CQL": hyper.alpha * penalty,
-    }, q.detach()
+    }, {"q": q.detach()}
 
 
 @torch.no_grad()
 def diagnose(nets, batch, hyper):
-    """What is logged beside the results; entropy and log-likelihood are those of softmax(Q_i), which the penalty is about."""
-    values = common.value_diagnostics(nets, batch, target(nets, batch, hyper))
-    return {**values, **policy_diagnostics(nets.q, batch, hyper)}
+    """What is logged of the values."""
+    return common.value_diagnostics(nets, batch, target(nets, batch, hyper))
+
+
+@torch.no_grad()
+def diagnose_policy(nets, batch, signal, hypers):
+    """What is logged beside it, [K,1]: entropy and log-likelihood of softmax(Q_i), which the penalty is about."""
+    return policy_diagnostics(nets.q, batch, hypers[0])
 
 
 def logits(nets):

@@ -2,7 +2,7 @@
 
 The ablations of 6.4 are settings: `credit` tied (w/o CVF) or independent (w/o CCA), `tau`, and `local_value: max`
 (CVF-maxQ), where V_i(o_i) := max over available a of Q_i(o_i,a): no V network and no Eq. (5), and Eq. (6) trains Q_i
-through V_i too. The values do not depend on the policy: both schedules.
+through V_i too. The values do not depend on the policy: they are learned first, then policies, one for each temperature.
 """
 
 import copy
@@ -10,18 +10,18 @@ import copy
 import torch
 from torch import nn
 
-from omac.algorithms.common import alive, counted
+from omac.algorithms.common import alive, counted, each_policy
 from omac.nn import losses
 from omac.nn.factorization import Factorization
 from omac.nn.igm import single_deviations
 from omac.nn.networks import AgentMLP
-from omac.nn.policy import log_pi, policy_diagnostics, take
+from omac.nn.policy import log_pi, policy_diagnostics, take, weight_diagnostics
 
 GROUPS = {"v": ["v"], "q": ["q", "mix"], "pi": ["pi"]}
 TARGETS = [("q", "q_bar"), ("v", "v_bar"), ("mix", "mix_bar")]
 READS = (
     *("hidden", "cca_hidden", "gamma", "bootstrap", "mask_actions", "mask_dead"),
-    *("credit", "local_value", "tau", "advantage", "beta", "max_weight"),
+    *("credit", "local_value", "tau", "advantage", "advantage_scale", "beta", "max_weight", "schedule"),
 )
 
 
@@ -71,16 +71,35 @@ def target(nets, batch, hyper):
 def value_loss(nets, batch, hyper):
     """Lines 5-7: Eq. (5) for V_i; Eq. (6) for Q_i, w_v, w_q and V_share. Both start from the same parameters.
 
-    Returns ({"L_V": [K], "L_Q": [K]}, the advantage of Eq. (8) [K,B,n] without gradient); no L_V with `local_value: max`.
+    Returns ({"L_V": [K], "L_Q": [K]}, `signal` of the same networks); no L_V with `local_value: max`.
     """
-    v, q, _, _, _, q_tot = factorize(nets, batch, hyper)
+    v, q, _, w_q, _, q_tot = factorize(nets, batch, hyper)
     with torch.no_grad():
         q_bar = nets.q_bar(batch.o)
     found = {"L_Q": losses.td_loss(q_tot, target(nets, batch, hyper))}
     if hyper.local_value == "expectile":
         u = take(q_bar, batch.a) - v
         found = {"L_V": losses.expectile_loss(u, hyper.tau, alive(batch, hyper)), **found}
-    return found, advantage(q, q_bar, v, batch, hyper)
+    return found, {"advantage": advantage(q, q_bar, v, batch, hyper), "w_q": w_q.detach()}
+
+
+@torch.no_grad()
+def signal(nets, batch, hyper):
+    """What policies read of the values, without gradient: {"advantage": A_i of Eq. (8), "w_q": w_q_i}, [K,B,n] each."""
+    v, q, _, w_q, _, _ = factorize(nets, batch, hyper)
+    return {"advantage": advantage(q, nets.q_bar(batch.o), v, batch, hyper), "w_q": w_q}
+
+
+def scale(signal, hypers):
+    """The advantage in the scale of each policy (`advantage_scale`). signal: of all data at once, else of a batch.
+
+    none: A_i, as Eq. (8) prints it; std: A_i over its standard deviation in the data; w_q: w_q_i A_i, the product that
+    Q_tot identifies. The last two do not change when w_q is c times as large and Q_i - V_i one c-th.
+    Returns {"advantage": [K,B,n,P]}.
+    """
+    a = signal["advantage"]
+    scaled = {"none": a, "std": a / a.flatten(1).std(1).clamp(min=1e-8)[:, None, None], "w_q": signal["w_q"] * a}
+    return {"advantage": torch.stack([scaled[h.advantage_scale] for h in hypers], -1)}
 
 
 def advantage(q, q_bar, v, batch, hyper):
@@ -94,18 +113,32 @@ def advantage(q, q_bar, v, batch, hyper):
     return take(q_bar, batch.a) - best.detach()
 
 
-def policy_loss(nets, batch, adv, hyper):
-    """Line 11: Eq. (8). adv [K,B,n] without gradient. Returns [K]."""
-    weight = losses.awr_weight(adv, hyper.beta, hyper.max_weight)
-    return losses.awr_loss(weight, log_pi(nets.pi, batch, hyper), alive(batch, hyper))
+def weights(scaled, hypers):
+    """Eq. (8): exp(beta A_i) of each policy, at most max_weight. scaled: as `scale` returns it. Returns [K,P,B,n]."""
+    a = scaled["advantage"].movedim(-1, 1)
+    beta = a.new_tensor([h.beta for h in hypers]).view(-1, 1, 1)
+    return losses.awr_weight(a, beta, hypers[0].max_weight)
+
+
+def policy_loss(nets, batch, scaled, hypers):
+    """Line 11: Eq. (8) for each policy. scaled: as `scale` returns it. Returns [K,P]."""
+    mask = each_policy(alive(batch, hypers[0]))
+    return losses.awr_loss(weights(scaled, hypers), log_pi(nets.pi, batch, hypers[0]), mask)
+
+
+@torch.no_grad()
+def diagnose_policy(nets, batch, scaled, hypers):
+    """What is logged of each policy, [K,P]: how it stands to the data, and how far exp(beta A) spreads."""
+    weight = weights(scaled, hypers)
+    clipped = losses.mean((weight >= hypers[0].max_weight).float())
+    return {**weight_diagnostics(weight), "weight_clipped": clipped, **policy_diagnostics(nets.pi, batch, hypers[0])}
 
 
 @torch.no_grad()
 def diagnose(nets, batch, hyper):
-    """What is logged beside the results: V_tot and Q_tot [K,B]; the rest [K]: the TD error |target - Q_tot| of Eq. (6), scales, the spread of exp(beta A)."""
+    """What is logged of the values: V_tot and Q_tot [K,B]; the rest [K]: the TD error |target - Q_tot| of Eq. (6), and scales."""
     v, q, w_v, w_q, v_tot, q_tot = factorize(nets, batch, hyper)
     adv = advantage(q, nets.q_bar(batch.o), v, batch, hyper)
-    weight = losses.awr_weight(adv, hyper.beta, hyper.max_weight)
     return {
         "v_tot": v_tot,
         "q_tot": q_tot,
@@ -113,10 +146,6 @@ def diagnose(nets, batch, hyper):
         "w_v": losses.mean(w_v),
         "w_q": losses.mean(w_q),
         "adv_std": adv.flatten(1).std(1),
-        "weight_mean": losses.mean(weight),
-        "weight_std": weight.flatten(1).std(1),
-        "weight_clipped": losses.mean((weight >= hyper.max_weight).float()),
-        **policy_diagnostics(nets.pi, batch, hyper),
     }
 
 

@@ -1,40 +1,79 @@
-"""OMAR: CQL-MA's critic, and an actor that is pulled towards the best action that a zeroth-order search finds.
+"""OMAR: a conservative critic, and an actor that is pulled towards the best action that a zeroth-order search finds.
 
     L_pi = -(1 - c) E[sum_a pi_i(a) Q_i(a)] - c E[log pi_i(a*)],  c = search_weight
 
-a* is the argmax of Q_i over available actions, or what a cross-entropy method finds (`search: cem`). The values do not
-depend on the policy: both schedules.
+a* is the argmax of Q_i over available actions, or what a cross-entropy method finds (`search: cem`). `critic` says what the
+values ask for at o' (register 32). twin, as published: the target policy's greedy action, valued by the smaller of two
+critics; values and policy then need one another and are learned side by side. cql: CQL-MA's critic, which asks no policy.
 """
 
+import copy
+
 import torch
+from torch import nn
 
 from omac.algorithms import common, cql
-from omac.algorithms.common import TARGETS  # noqa: F401
 from omac.nn import losses
 from omac.nn.networks import AgentMLP
-from omac.nn.policy import log_probs, policy_diagnostics, take
+from omac.nn.policy import MASKED, log_probs, policy_diagnostics, take, take_each
 
-GROUPS = {"q": ["q", "mix"], "pi": ["pi"]}
-READS = (*cql.READS, "search", "search_weight", "search_samples", "search_rounds")
-
-value_loss = cql.value_loss  # the critic; Q_i [K,B,n,A] without gradient takes the place of the advantage
+GROUPS = {"q": ["q", "mix", "q_twin", "mix_twin"], "pi": ["pi"]}
+TARGETS = [*common.TARGETS, ("q_twin", "q_twin_bar"), ("mix_twin", "mix_twin_bar"), ("pi", "pi_bar")]
+COUPLED = True  # the values ask the policy
+READS = (*cql.READS, "critic", "search", "search_weight", "search_samples", "search_rounds")
 
 
 def build(spec, hyper, gens):
-    """Q_i, the linear mixer, their target copies, and pi_i."""
-    nets = cql.build(spec, hyper, gens)
+    """Q_i, the linear mixer and their target copies, twice with `critic: twin`; pi_i and its target copy."""
+    nets = common.critic(spec, hyper, gens)
     nets.pi = AgentMLP(gens, spec.n, spec.obs, hyper.hidden, spec.actions)
+    twin = hyper.critic == "twin"
+    second = common.critic(spec, hyper, gens) if twin else nn.Module()
+    for name in ("q", "mix", "q_bar", "mix_bar"):
+        setattr(
+            nets,
+            name.replace("_bar", "") + "_twin" + "_bar" * name.endswith("_bar"),
+            getattr(second, name, nn.Identity()),
+        )
+    nets.pi_bar = copy.deepcopy(nets.pi).requires_grad_(False) if twin else nn.Identity()
     return nets
 
 
-def policy_loss(nets, batch, q, hyper):
-    """L_pi of Q_i [K,B,n,A] without gradient. Returns [K]."""
-    log_p, scores = log_probs(nets.pi, batch, hyper), common.counted(q, batch.avail, hyper)
+@torch.no_grad()
+def target(nets, batch, hyper):
+    """r + gamma (1 - d) min_j Qbar_tot^j(o', a') [K,B], a'_i what the target policy takes; with `critic: cql` CQL-MA's."""
+    if hyper.critic == "cql":
+        return cql.target(nets, batch, hyper)
+    bar = hyper.bootstrap == "target"
+    a_next = (nets.pi_bar if bar else nets.pi)(batch.o_next).masked_fill(~batch.avail_next, MASKED).argmax(-1)
+    critics = [("q", "mix"), ("q_twin", "mix_twin")]
+    pairs = [[getattr(nets, name + "_bar" * bar) for name in critic] for critic in critics]
+    q_tot = [common.mixed(mix, batch.s_next, take(q(batch.o_next), a_next)) for q, mix in pairs]
+    return losses.td_target(batch.r, batch.done, torch.minimum(*q_tot), hyper.gamma)
+
+
+def value_loss(nets, batch, hyper):
+    """The critic's losses as CQL-MA's, summed over both with `critic: twin`. Returns ({"L_Q": [K], "L_CQL": [K]}, {"q": Q_i
+    [K,B,n,A] of the first critic, without gradient}).
+    """
+    y = target(nets, batch, hyper)
+    found, signal = cql.losses_of(nets.q, nets.mix, batch, y, hyper)
+    if hyper.critic == "twin":
+        second, _ = cql.losses_of(nets.q_twin, nets.mix_twin, batch, y, hyper)
+        found = {name: found[name] + second[name] for name in found}
+    return found, signal
+
+
+def policy_loss(nets, batch, signal, hypers):
+    """L_pi. Returns [K,1]."""
+    (hyper,) = hypers
+    log_p, scores = log_probs(nets.pi, batch, hyper), common.counted(signal["q"], batch.avail, hyper)
     if hyper.search == "argmax":
         best = scores.argmax(-1)
     else:
         best = cem(scores, batch.key, hyper.search_samples, hyper.search_rounds)
-    return losses.omar_loss(q, log_p.exp(), take(log_p, best), hyper.search_weight, common.alive(batch, hyper))
+    mask = common.each_policy(common.alive(batch, hyper))
+    return losses.omar_loss(signal["q"][:, None], log_p.exp(), take_each(log_p, best), hyper.search_weight, mask)
 
 
 def cem(q, key, samples, rounds):
@@ -58,9 +97,14 @@ def cem(q, key, samples, rounds):
 
 @torch.no_grad()
 def diagnose(nets, batch, hyper):
-    """What is logged beside the results."""
-    values = common.value_diagnostics(nets, batch, cql.target(nets, batch, hyper))
-    return {**values, **policy_diagnostics(nets.pi, batch, hyper)}
+    """What is logged of the values, those of the first critic."""
+    return common.value_diagnostics(nets, batch, target(nets, batch, hyper))
+
+
+@torch.no_grad()
+def diagnose_policy(nets, batch, signal, hypers):
+    """What is logged of the policy, [K,1]."""
+    return policy_diagnostics(nets.pi, batch, hypers[0])
 
 
 def logits(nets):

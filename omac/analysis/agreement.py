@@ -32,7 +32,8 @@ def compare_means(ours, theirs):
 def agreement(rows, reference):
     """Hold the last policies' returns against a reference's, a line per cell and temperature of `rows` that both have.
 
-    SAME: every number of the cell's rows is equal, whatever machine is named. Returns a DataFrame with both means ± std
+    SAME: every number of the cell's rows is equal, whatever machine is named. Of a cell that was not fought, the
+    log-likelihood of held-out actions takes the place of the return. Returns a DataFrame with both means ± std
     over seeds (ddof 0) and the word. Raises ValueError when the two have no cell in common.
     """
     lines = []
@@ -41,12 +42,14 @@ def agreement(rows, reference):
         if key not in there:
             continue
         theirs = there[key]
-        finals = [x.loc[x["kind"] == "final"].sort_values("seed")["return_mean"] for x in (ours, theirs)]
+        finals = [x.loc[x["kind"] == "final"].sort_values("seed") for x in (ours, theirs)]
+        absent = all(x["return_mean"].isna().all() and "held_log_likelihood" in x for x in finals)
+        finals = [x["held_log_likelihood" if absent else "return_mean"] for x in finals]
         word = SAME if _equal(ours, theirs) else compare_means(*finals).replace(SAME, WITHIN)  # equal at the end alone
         *cell, temperature = key
         name = dict(zip(CELL, cell, strict=True))
         algorithm = label(name["algorithm"], name["variant"]) + ("" if temperature == PUBLISHED else f", {temperature}")
-        means = [f"{x.mean():.2f} ± {x.std(ddof=0):.2f}" for x in finals]
+        means = [f"{x.mean():.2f} ± {x.std(ddof=0):.2f}{' (log-likelihood)' * absent}" for x in finals]
         lines.append([name["map"], name["level"], algorithm, *means, word])
     if not lines:
         raise ValueError(

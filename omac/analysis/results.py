@@ -54,7 +54,8 @@ def final_table(rows):
     """One line per data set, algorithm and temperature: data, BC, then the others; mean ± std over seeds, ddof 0.
 
     return, win rate: the last policy's, `final_episodes` battles (the headline); last five, best: return over the
-    snapshots' shorter evaluations (register 19). Raises ValueError for rows without these columns, and when a seed
+    snapshots' shorter evaluations (register 19). Where a cell was not fought, for no simulator is here, its offline
+    metrics (OFFLINE) stand beside, a column each. Raises ValueError for rows without these columns, and when a seed
     has two final rows: rows of two runs in one file.
     """
     missing = {*KEYS, "return_mean", "win_rate", "episodes"} - set(rows)
@@ -68,7 +69,7 @@ def final_table(rows):
         raise ValueError(
             f"two final rows for {twice.iloc[0][[*keys, 'profile', 'seed']].to_dict()}: rows of two runs in one file"
         )
-    lines = []
+    lines, metrics = [], {} if fought(rows) else OFFLINE
     for values, group in last.groupby([*keys, "profile"], sort=False):
         cell = dict(zip([*keys, "profile"], values, strict=True))
         of_cell = (
@@ -85,6 +86,7 @@ def final_table(rows):
                 ),
                 "last five": _spread(of_cell.apply(lambda x: x.tail(5).mean())),
                 "best": _spread(of_cell.max()),
+                **{name: _spread(group[c].dropna()) for c, name in metrics.items() if c in group},
                 "seeds": group["seed"].nunique() or "",
                 "episodes": int(group["episodes"].sum()),
             }
@@ -103,6 +105,11 @@ def final_table(rows):
         )
     )
     return pd.DataFrame([{**x, "algorithm": label(x["algorithm"], x["variant"])} for x in lines])
+
+
+def fought(rows):
+    """Whether the last policies of all cells have fought: False where a simulator was not here."""
+    return bool((rows["episodes"][rows["kind"] == "final"] > 0).all())
 
 
 def _spread(x, absent="not fought"):

@@ -51,3 +51,8 @@ def prepare(rows, env="smax", profile="laptop"):
     variant = rows["variant"].fillna("").replace("default", "")
     rows = rows.assign(line=variant.where(variant != "", rows["algorithm"]))
     return rows[(rows["env"] == env) & ((rows["profile"] == profile) | (rows["kind"] == "data"))]
+
+
+def value_rows(rows):
+    """The rows in which a cell's values were logged as they were learned: kind value or, side by side with a policy, eval."""
+    return rows[rows["kind"].eq("value") if (rows["kind"] == "value").any() else rows["kind"].eq("eval")]

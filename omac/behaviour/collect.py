@@ -7,7 +7,7 @@ import numpy as np
 from omac.behaviour import levels
 from omac.data.episodes import sha256
 from omac.envs import make
-from omac.envs.smax import PINS
+from omac.envs.smax import FLAGS, PINS, check_exact
 from omac.envs.smax_maps import CARD, settings_of
 from omac.evaluation import SLOTS, BatchedPolicy, battle_seeds, rollout
 from omac.schema import LEVELS
@@ -22,6 +22,7 @@ def collect(map_name, level, count, seed, progress=True):
     """
     if count < 1:
         raise ValueError(f"asked for {count} episodes; at least 1 is needed")
+    check_exact()
     net, states, rows = levels.load_level("smax", map_name, level)
     policies = len(states)
     each = -(-count // policies)
@@ -38,7 +39,7 @@ def collect(map_name, level, count, seed, progress=True):
         "policy_returns": [r["return"] for r in rows],
         "versions": {name: version(name) for name in ("jax", "jaxmarl", "numpy")},
         "simulator": settings_of(map_name),
-        "jax": PINS,
+        "jax": {**PINS, **FLAGS},
         "behaviour": sha256(levels.snapshot_path("smax", map_name)),
     }
     if map_name in CARD:

@@ -13,9 +13,11 @@ from omac.config.params import (
     check_mapping,
     check_seeds,
     check_steps,
+    check_temperatures,
     check_whole,
 )
 from omac.paths import ROOT, shown
+from omac.schema import PUBLISHED
 
 LOWER = "Temperature parameter beta, lower"  # in table_2: another beta, {value, data sets}
 BOUNDS = {  # key of a field's metadata: (what holds of a value within it, in words)
@@ -60,17 +62,25 @@ class Hyper:
     logit_penalty: float = _f(0.01, "register 23: discrete BCQ", low=0)
     beta_policy: float = _f(0.1, "register 25: ICQ", above=0)
     alpha_value: float = _f(1_000.0, "register 25: ICQ", above=0)
+    policy_credit: str = _f("raw", "register 26: w_i in ICQ's policy loss", among=("raw", "sum_one", "none"))
+    critic: str = _f("twin", "register 32: OMAR's critic as published", among=("twin", "cql"))
     search: str = _f("argmax", "register 28: OMAR's search", among=("argmax", "cem"))
     # 0: the policy gradient alone; 1: the searched action alone
     search_weight: float = _f(0.5, "register 28: OMAR's c", low=0, high=1)
     search_samples: int = _f(10, "register 28: OMAR", low=1)
     search_rounds: int = _f(3, "register 28: OMAR", low=1)
+    # of the values, and of all where values and policy are learned side by side
     steps: int = _f(10_000, "register 1: profile", low=1)
+    policy_steps: int = _f(4_000, "register 11: of the policies, after the values", low=1)
+    top_share: float = _f(
+        1.0, "register 34: of the episodes that are cloned, those of the highest return", above=0, high=1
+    )
     global_input: str = _f("state", "register 4: OMIGA", among=("state", "joint_obs"))
     bootstrap: str = _f("target", "register 8: OMIGA", among=("target", "online"))
     advantage: str = _f("target", "register 9: IQL, OMIGA", among=("target", "online"))
+    advantage_scale: str = _f("none", "register 31: what beta multiplies", among=("none", "std", "w_q"))
     max_weight: float = _f(100.0, "register 10: IQL", above=0)
-    schedule: str = _f("joint", "register 11: learning curves need it", among=("joint", "sequential"))
+    schedule: str = _f("sequential", "Algorithm 1, register 11", among=("joint", "sequential"))
     bootstrap_at_limit: bool = _f(True, "register 12: correct TD")
     reward: str = _f("step", "register 13: Eq. 6", among=("step", "return_to_go"))
     grad_clip: float = _f(1.0, "register 14: OMIGA", above=0)
@@ -87,10 +97,12 @@ class Hyper:
                 value = float(value)
                 object.__setattr__(self, f.name, value)
             _check_setting(f, value)
-        if self.steps % self.eval_every:
-            raise ValueError(
-                f"steps {self.steps} is no multiple of eval_every {self.eval_every}: the last snapshot must be the last step"
-            )
+        for name in ("steps", "policy_steps"):
+            if getattr(self, name) % self.eval_every:
+                raise ValueError(
+                    f"{name} {getattr(self, name)} is no multiple of eval_every {self.eval_every}: the last snapshot must be "
+                    "the last step"
+                )
 
     def change(self, changes, origin="settings"):
         """A copy with some settings changed. Raises ValueError for an unknown name, with the nearest known one."""
@@ -147,6 +159,8 @@ def check_params(params):
     base = _paper(params)
     for name in variants:
         base.change(_variant(params, name), f"variant {name}")
+    for algorithm in check_temperatures(params["temperatures"]):
+        of_policies(params, algorithm, base)
     for name in profiles:
         of_profile = base.change(_profile(params, name)[0], f"profile {name}")
         for map_name, level in _data_sets_with_steps(params):
@@ -171,6 +185,28 @@ def settings(params, profile, map_name="6h_vs_8z", level="medium", variant="defa
     chosen |= _steps(params, profile, map_name, level)
     hyper = hyper.change(chosen, f"profile {profile}")
     return hyper.change(_variant(params, variant), f"variant {variant}"), seeds
+
+
+def of_policies(params, algorithm, hyper, names=None):
+    """The settings of each policy that a cell trains on one set of values: {temperature: Hyper}, the published one first.
+
+    Args:
+        params: as `load_params` returns them; `temperatures` are theirs.
+        algorithm: its name; one without temperatures of its own trains the published policy alone.
+        hyper: the settings of the cell.
+        names: the temperatures wanted, default all.
+    Raises:
+        ValueError: an unknown temperature, with the nearest, or a setting out of bounds.
+    """
+    known = check_mapping("temperatures", params["temperatures"]).get(algorithm) or {PUBLISHED: {}}
+    for name in names or ():
+        check_name(f"temperature of {algorithm}", name, known)
+    found = {
+        name: hyper.change(known[name] or {}, f"temperature {name}") for name in known if not names or name in names
+    }
+    if hyper.schedule == "joint":  # the spread over the data is known when the values are finished
+        found = {name: h for name, h in found.items() if h.advantage_scale != "std"}
+    return found
 
 
 def _paper(params):

@@ -3,12 +3,17 @@
 import ast
 import difflib
 import json
+import os
 
 import yaml
 
 from omac.paths import ROOT, shown
 
 SHORT = 120  # characters of the names that an error lists; of longer lists it says the nearest alone
+VARIABLES = (  # of the environment, that a person may set
+    *("OMAC_MIRROR", "OMAC_PROFILE", "OMAC_PROGRESS", "OMAC_FIGURES", "OMAC_JAX_CACHE"),
+    *("OMAC_SC2_PROCESSES", "OMAC_SC2_FRESH"),
+)
 MERGE = ("<<<<<<< ", ">>>>>>> ")  # what git leaves in a file that two branches changed
 
 
@@ -42,15 +47,22 @@ def check_name(what, name, known, where=""):
         raise ValueError(f"{where}{': ' if where else ''}{unknown(what, name, known)}")
 
 
+def check_variables():
+    """Raise ValueError, with the nearest, for a variable of the environment that begins with OMAC_ and means nothing."""
+    for name in os.environ:
+        if name.startswith("OMAC_"):
+            check_name("variable", name, VARIABLES, "the environment")
+
+
 class _Loader(yaml.SafeLoader):
     """YAML in which a key stands once: of two, PyYAML would keep the last without a word."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()
-        for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands here twice", key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -93,8 +105,9 @@ def check_parameters(scope, notebook):
         scope: globals() of the notebook, in which IPython keeps the cells that were run.
         notebook: its name below notebooks/, such as "03_train".
     Raises:
-        ValueError: names the parameter, and the nearest that there is.
+        ValueError: names the parameter, or a variable of the environment, and the nearest that there is.
     """
+    check_variables()
     given = [source for source in scope["In"] if source.startswith("# Parameters\n")]
     if given:
         cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]

@@ -3,9 +3,11 @@
 from itertools import product
 
 from omac.config.names import check_name
-from omac.schema import HELD, KNOWN_LEVELS, KNOWN_MAPS, LEVELS, MAPS, NAMES, RATIOS
+from omac.schema import HELD, KNOWN_LEVELS, KNOWN_MAPS, LEVELS, MAPS, NAMES, PUBLISHED, RATIOS
 
-PARAMS_SECTIONS = ("table_2", "open_points", "variants", "profiles", "steps", "data", "threads", "profile", "grid")
+PARAMS_SECTIONS = (
+    *("table_2", "open_points", "variants", "temperatures", "profiles", "steps", "data", "threads", "profile", "grid"),
+)
 COUNTS = {"pull_episodes": 1, "sample_episodes": 1, "held_out_episodes": 0, "seed": 0}  # the least that each may be
 ALGORITHMS = tuple(name for name in NAMES if name != "data")
 LARGEST_SEED = 2**32 - 1  # random generators take seeds as words of 32 bits
@@ -46,11 +48,12 @@ def _check_names(what, value, kind, known):
 
 
 def check_seeds(what, seeds):
-    """Raise ValueError for seeds that are no list of distinct whole numbers from 0 on; an empty one, too."""
+    """Return seeds. Raises ValueError for what is no list of distinct whole numbers from 0 on; an empty one, too."""
     rule = "seeds must be a list of distinct whole numbers from 0 to 2^32 - 1, at least one, such as [0, 1, 2]"
     is_list = isinstance(seeds, list) and len(seeds) > 0
     if not is_list or not all(type(s) is int and 0 <= s <= LARGEST_SEED for s in seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"{what}: seeds are {seeds!r}; {rule}")
+    return seeds
 
 
 def check_whole(what, value, least):
@@ -70,6 +73,21 @@ def check_data_sets(what, names):
     _check_names(what, names, "data set", [f"{m}-{level}" for m, level in product(KNOWN_MAPS, KNOWN_LEVELS)])
 
 
+def check_temperatures(temperatures):
+    """Return the section `temperatures`. Raises ValueError for an unknown algorithm, and where the first policy is not the
+    published one, which changes nothing.
+    """
+    for algorithm, policies in check_mapping("temperatures", temperatures, ALGORITHMS).items():
+        of_algorithm = check_mapping(f"temperatures of {algorithm}", policies)
+        for name, changes in of_algorithm.items():
+            check_mapping(f"temperatures of {algorithm}, {name}", changes)
+        if next(iter(of_algorithm), None) != PUBLISHED or of_algorithm[PUBLISHED]:
+            raise ValueError(
+                f"temperatures of {algorithm}: the first must be `{PUBLISHED}: {{}}`, the cell's own settings"
+            )
+    return temperatures
+
+
 def check_steps(steps, profiles):
     """Raise ValueError for a map, level or profile under `steps` that does not exist."""
     for map_name, of_map in check_mapping("steps", steps).items():
@@ -86,10 +104,14 @@ def check_grid(grid, variants, steps):
     A cell needs a line under `steps`, for there DVC looks for its settings.
     """
     lists = ("maps", "levels", "subsets", "ablations")  # named once, used below
-    check_mapping("grid", grid, (*lists, "data", "cells"), ("data", "cells"))
-    if not isinstance(grid["data"], list):
-        raise ValueError(f"grid, data is {grid['data']!r}; it must be a list of blocks {{maps, levels, parts}}")
-    blocks = {f"grid, data, block {i + 1}": block for i, block in enumerate(grid["data"])}
+    check_mapping("grid", grid, (*lists, "data", "controls", "cells"), ("data", "controls", "cells"))
+    blocks = {}
+    for section in ("data", "controls"):
+        if not isinstance(grid[section], list):
+            raise ValueError(
+                f"grid, {section} is {grid[section]!r}; it must be a list of blocks {{maps, levels, parts}}"
+            )
+        blocks |= {f"grid, {section}, block {i + 1}": block for i, block in enumerate(grid[section])}
     of_cells = {f"grid, cells, {name}": block for name, block in check_mapping("grid, cells", grid["cells"]).items()}
     what_each_may = {"maps": ("map", MAPS), "levels": ("level", LEVELS), "parts": ("part", (*RATIOS, HELD))}
     for where, block in {**blocks, **of_cells}.items():

@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from omac.data import hdf5
@@ -147,7 +146,7 @@ def write_episodes(path, parts):
     """
     steps, episodes, unknown = 0, 0, []
     with atomic(path) as part_path:
-        with h5py.File(part_path, "w", libver=("v110", "v110")) as f:
+        with hdf5.created(part_path) as f:
             for part in parts:
                 doubtful = part.unknown
                 if "sample_of" not in part.about:
@@ -155,7 +154,7 @@ def write_episodes(path, parts):
                 unknown += part.id[doubtful].tolist()
                 part = replace(part, about={**part.about, "unknown_outcomes": part.id[doubtful].tolist()})
                 check({k: getattr(part, k) for k in FIELDS}, part.about, shown(path))
-                need_room(path, sum(getattr(part, k).nbytes for k in FIELDS))  # HDF5 does not survive a full disk
+                need_room(path, sum(getattr(part, k).nbytes for k in FIELDS))  # before the work, not after it
                 for name in FIELDS:
                     x = part.start[1:] + steps if name == "start" and episodes else getattr(part, name)
                     if not episodes:

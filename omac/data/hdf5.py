@@ -5,6 +5,7 @@ Which arrays there must be, and what may stand in them, is validation.py's busin
 
 import contextlib
 import hashlib
+import io
 import itertools
 import json
 import math
@@ -16,7 +17,7 @@ import h5py
 import numpy as np
 import psutil
 
-from omac.data.validation import DataError
+from omac.data.validation import DataError, bad_attribute
 from omac.paths import shown
 
 ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
@@ -43,6 +44,20 @@ def translated(name, field, cause=DAMAGED):
         raise DataError(name, field, f"too little memory: {e}", "a small machine, or damaged sizes") from None
     except ERRORS as e:
         raise DataError(name, field, str(e) or type(e).__name__, cause) from None
+
+
+@contextlib.contextmanager
+def created(path):
+    """Yield a new file to write into; its bytes go to `path` at the end, its attributes sealed.
+
+    HDF5 writes to memory, and Python to the disk: HDF5 does not survive a full one. It repeats its errors in many lines and
+    crashes when the process ends.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w", libver=("v110", "v110")) as f:
+        yield f
+        seal_attributes(f)
+    Path(path).write_bytes(content.getbuffer())
 
 
 def opened(path, cause=DAMAGED):
@@ -101,23 +116,25 @@ def attributes(f):
             raise DataError(name, "file", f"{len(f.attrs)} attributes", DAMAGED)
         keys = list(f.attrs)
     for key in keys:
-        with translated(name, f"file: attribute {key}"):
-            kind = f.attrs.get_id(key)
-            if (
-                kind.shape != ()
-                or h5py.check_string_dtype(kind.dtype) is None
-                or kind.get_storage_size() > ATTRIBUTE_BYTES
-            ):
-                raise TypeError(f"{kind.dtype} {kind.shape} where a JSON text is expected")
-            found[key] = json.loads(f.attrs[key])
+        found[key] = attribute(f, key)
     if SEAL in found and found.pop(SEAL) != _seal(found):
-        raise DataError(name, "file", "its attributes are not those that were written", DAMAGED)
+        changed = "file", "its attributes are not those that were written", DAMAGED
+        raise DataError(name, *(bad_attribute(found) or changed))  # the more telling of the two
     return found
+
+
+def attribute(f, key, most=ATTRIBUTE_BYTES):
+    """Read one attribute of an open file, a JSON text of at most so many bytes. Raises DataError for any other, or for none."""
+    with translated(shown(f.filename), f"file: attribute {key}"):
+        kind = f.attrs.get_id(key)
+        if kind.shape != () or h5py.check_string_dtype(kind.dtype) is None or kind.get_storage_size() > most:
+            raise TypeError(f"{kind.dtype} {kind.shape} where a JSON text is expected")
+        return json.loads(f.attrs[key])
 
 
 def seal_attributes(f):
     """Write the digest of all attributes beside them: HDF5 keeps a checksum of arrays, but none of texts."""
-    f.attrs[SEAL] = json.dumps(_seal({k: json.loads(v) for k, v in f.attrs.items()}))
+    f.attrs[SEAL] = json.dumps(_seal({k: json.loads(v) for k, v in f.attrs.items() if k != SEAL}))
 
 
 def _seal(about):

@@ -94,6 +94,11 @@ def check_shapes(x, about, file):
 
 
 def _attributes(x, about):
+    return bad_attribute(about)
+
+
+def bad_attribute(about):
+    """The first attribute that is not what it must be: (field, values, cause), or None."""
     for key in ABOUT:
         if key not in about:
             return f"attribute {key}", "missing", "written by something other than Episodes.save"

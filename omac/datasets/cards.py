@@ -7,7 +7,7 @@ import pandas as pd
 
 from omac.data.episodes import Episodes
 from omac.datasets import digest
-from omac.datasets.coverage import coverage, project
+from omac.datasets.coverage import coverage, project, saco
 from omac.files import read_table, write_csv
 from omac.paths import ROOT, shown
 
@@ -22,6 +22,7 @@ def facts(data):
     dead = avail.sum(-1) == 1
     taken = np.take_along_axis(avail, data.action[..., None].astype(np.int64), 2)
     starts = (data.start + np.arange(len(data) + 1))[1:-1]
+    joint, each = saco(data)
     return {
         "episodes": len(data),
         "transitions": len(data.reward),
@@ -40,6 +41,10 @@ def facts(data):
         "returns from 15 (good in MADT's data)": float((r >= 15).mean()),
         "returns from 10 to 15 (medium there)": float(((r >= 10) & (r < 15)).mean()),
         "returns below 10 (poor there)": float((r < 10).mean()),
+        "joint SACo": joint,
+        "per-agent SACo, mean": float(np.mean(each)),
+        "per-agent SACo, lowest": min(each),
+        "per-agent SACo, highest": max(each),
         "identical episodes": len(data) - len({hashlib.sha256(e).digest() for e in np.split(data.obs, starts)}),
     }
 
@@ -149,7 +154,7 @@ def verify(path, card):
     data, told, level = Episodes.load(path), card.set_index("fact").iloc[:, 0], card.columns[1]
     if digest.of(data).sha256 != told["digest"]:
         return f"{level}: another data set than the card's (its digest differs)"
-    wrong = [k for k, v in facts(data).items() if told[k] != _short(v)]
+    wrong = [k for k, v in facts(data).items() if told.get(k) != _short(v)]
     found = f"but the card errs in {', '.join(wrong)}" if wrong else "and every number of the card holds"
     return f"{level}: the same data set, {found}"
 
@@ -165,6 +170,8 @@ COLUMNS = {
     "length mean": "length",
     "time limits": "time limits",
     "dead agent-steps": "dead",
+    "joint SACo": "joint SACo",
+    "per-agent SACo, mean": "per-agent SACo",
 }
 
 
@@ -177,5 +184,6 @@ def known(names, folder=ROOT / "data" / "cards"):
 
 def overview(names, folder=ROOT / "data" / "cards"):
     """`known`, the columns that docs/ and notebooks show, levels from good to poor."""
-    table = known(names, folder)[list(COLUMNS)].rename(columns=COLUMNS).rename_axis(columns=None)
-    return table.reset_index()
+    table = known(names, folder)
+    table = table[[c for c in COLUMNS if c in table]]  # a card may be older than a fact
+    return table.rename(columns=COLUMNS).rename_axis(columns=None).reset_index()

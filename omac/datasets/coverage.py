@@ -1,9 +1,10 @@
-"""Do the levels of a map visit the same states? One number per ordered pair of levels, and a projection to look at."""
+"""What a data set covers: its share of distinct state-action pairs, and whether the levels of a map visit the same states."""
 
 import numpy as np
 import pandas as pd
 from scipy.spatial import KDTree
 
+DECIMALS = 4  # to which states and observations are rounded before pairs are compared, as OG-MARL does
 STATES, COMPONENTS, NEAR = 2_000, 10, 0.95  # states drawn per level, principal components, share that sets the radius
 
 
@@ -42,3 +43,25 @@ def coverage(points):
             near = KDTree(others if a == b else y[1::2]).query(ours)[0]
             table.loc[a, b] = float((near <= radius).mean())
     return table
+
+
+def saco(data):
+    """Measure the state-action coverage (SACo) of Episodes: distinct pairs over all transitions, 1 where none occurs twice.
+
+    As OG-MARL's cards have it (og_marl/vault_utils/analyse_vault.py, get_saco and get_average_oaco; Formanek et al., "Putting
+    Data at the Centre of Offline Multi-Agent Reinforcement Learning", 2024), but that observations are rounded here too.
+
+    Args:
+        data: Episodes.
+    Returns:
+        (joint: pairs of state and joint action, [per agent: pairs of its observation and its action])
+    """
+    row = data.rows()[1]
+    joint = _distinct(data.state[row], data.action)
+    return joint, [_distinct(data.obs[row, i], data.action[:, i : i + 1]) for i in range(data.action.shape[1])]
+
+
+def _distinct(views, actions):
+    """The share of distinct rows in views f32 [T,D], rounded, with actions int [T,k]."""
+    pairs = np.concatenate([np.round(views, DECIMALS) + np.float32(0), actions], 1, dtype=np.float32)  # + 0: never -0
+    return len({row.tobytes() for row in pairs}) / len(pairs)

@@ -3,10 +3,11 @@
 import hashlib
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from omac.data import hdf5
 from omac.data.validation import DataError, copies
-from omac.datasets.loaders import catalogue, download
+from omac.datasets.loaders import catalogue, download, kept
 from omac.paths import shown
 
 
@@ -35,6 +36,32 @@ def recorded_parts(source, map_name, level):
     }
     layout = import_module(f"omac.datasets.loaders.{entry.layout}")
     yield from layout.load(download.unpack(files[0]) if entry.layout == "vault" else files, about)
+
+
+def published_copy(map_name, level):
+    """Read a SMAX data set that somebody exported, from OMAC_MIRROR/smax/<map>/<level>/; None where there is none.
+
+    Raises DataError for several files, one that no export wrote, or one of another data set.
+    """
+    there = download.mirror()
+    folder = there / "smax" / map_name / level if isinstance(there, Path) else None
+    found = sorted(p for p in folder.glob("*") if p.name[0] != ".") if folder else []
+    if not found:
+        return None
+    if len(found) > 1:
+        raise DataError(
+            shown(folder), "file", f"{len(found)} files", "one data set is one file or Vault: remove the others"
+        )
+    data = kept.restored(download.unpack(found[0]) if found[0].suffix == ".zip" else found[0])
+    names = ["smax", map_name, level]
+    if data is None or [data.about[k] for k in ("source", "map", "level")] != names:
+        what = (
+            "no export of this project"
+            if data is None
+            else f"{data.about['source']} {data.about['map']} {data.about['level']}"
+        )
+        raise DataError(shown(found[0]), "file", what, "a file in the wrong folder")
+    return data
 
 
 def whole(parts, path):

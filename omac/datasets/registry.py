@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from omac.config.hyper import load_params
 from omac.data.episodes import Episodes, subsample
+from omac.data.validation import DataError
 from omac.datasets import digest
 from omac.paths import ROOT, shown
 from omac.schema import HELD, RATIOS
@@ -71,18 +72,30 @@ def digest_path(name, folder=ROOT / "data"):
 def identify(data, name, folder=ROOT / "data", made=False):
     """Hold Episodes against the digest of their name, and write it where there is none yet. Returns the Digest.
 
-    made: they were just made; where no stage of dvc.yaml watches them, in other folders than data/ and of other sources
-    than smax, theirs becomes the digest.
-    Raises DataDiffers, a ValueError, that names the first episode and field, and the remedies.
+    A data set of SMAX in data/ is watched by a stage of dvc.yaml. Its digest is written when it was just made and has none,
+    and never because the digest is gone: whatever lies on the disk would become the data set. Of all others, those that
+    were just made become the digest.
+
+    Args:
+        data: Episodes.
+        name: of the data set or sample.
+        folder: the data folder.
+        made: they were just made.
+    Raises:
+        DataDiffers: other data; the first episode and field, and the remedies.
+        DataError: the digest is damaged, or gone.
     """
     path = digest_path(name, folder)
-    watched = folder == ROOT / "data" and name.startswith("smax-")
-    if not path.exists() or (made and not watched):
+    watched, there = folder == ROOT / "data" and name.startswith("smax-"), path.exists()
+    accept = f"dvc repro -f {'subsample' if name.count('-') == 3 else 'pull'}@{name}"
+    if made and not (watched and there) or not (watched or there):
         found = digest.of(data)
         digest.write(found, path)
         return found
-    stage = "subsample" if name.count("-") == 3 else "pull"
-    return digest.hold(data, path, name, f"dvc repro -f {stage}@{name}")
+    if not there:
+        cause = f"deleted: restore it with `git checkout -- {shown(path)}`, or make the data set anew with `{accept}`"
+        raise DataError(shown(path), "file", "does not exist", cause)
+    return digest.hold(data, path, name, accept)
 
 
 def draw_sample(dataset, params=None, folder=ROOT / "data", raw_folder=None):

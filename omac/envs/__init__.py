@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from omac.envs.battle import Battle, Spec, Step, View
+from omac.schema import SIMULATED
 
 __all__ = ["Battle", "Spec", "Step", "View", "fits", "make", "missing"]
 
@@ -18,8 +19,15 @@ def fits(data, simulator):
 
 def missing(name):
     """Why no battle of "<env>:<map>" can be fought on this machine, in one line; "" when it can."""
-    if not name.startswith("smac"):
-        return ""
+    env, _, map_name = name.partition(":")
+    maps = SIMULATED.get(env, ())
+    if maps is not None:
+        of_env = f"{env} is fought on {', '.join(maps)} alone" if maps else f"there are {', '.join(SIMULATED)}"
+        return (
+            ""
+            if map_name in maps
+            else f"no simulator is known for {name} ({of_env}): offline metrics take the place of scores"
+        )
     from omac.envs.smac.env import require_smac
 
     try:

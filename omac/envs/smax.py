@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import sys
 from functools import partial
 from importlib.metadata import version
@@ -23,6 +24,9 @@ PINS = {  # all of JAX that can change a battle, whatever its user has set; reco
     "jax_default_matmul_precision": None,
     "jax_numpy_dtype_promotion": "standard",
 }
+# Of XLA: no fused multiply-add, which some processors have and a compiler may use or not. Without it IEEE 754 leaves no choice
+# in any bit, so that a battle is the same on every x86-64 processor. JAX reads it once, when it begins in a process.
+FLAGS = {"xla_cpu_max_isa": "AVX"}
 CALM = {  # what would stop or slow a battle
     "jax_numpy_rank_promotion": "allow",
     "jax_enable_custom_prng": False,
@@ -32,6 +36,13 @@ CALM = {  # what would stop or slow a battle
     "jax_debug_infs": False,
     "jax_disable_jit": False,
 }
+
+
+def _set_flags():
+    """Add FLAGS to XLA_FLAGS, where whoever started the process has not set them."""
+    asked = os.environ.get("XLA_FLAGS", "")
+    ours = [f"--{name}={value}" for name, value in FLAGS.items() if name not in asked]
+    os.environ["XLA_FLAGS"] = " ".join([asked, *ours]).strip()
 
 
 def _cpu():
@@ -71,6 +82,7 @@ def without_init(*packages):
             sys.modules.pop(name, None)
 
 
+_set_flags()
 # whose __init__ import every game: nearly half the time that a cell took to begin
 with pinned(), without_init("jaxmarl", "jaxmarl.environments"):
     from jaxmarl.environments.smax import HeuristicEnemySMAX, Scenario, map_name_to_scenario, register_scenario
@@ -100,6 +112,20 @@ def simulator(map_name):
             f"JaxMARL was imported with JAX in 64-bit mode, its numbers are {sim.unit_type_health.dtype}: import omac.envs.smax first"
         )
     return sim
+
+
+@pinned()
+def check_exact():
+    """Raise RuntimeError where JAX multiplies and adds in one rounding: battles would end otherwise on another processor."""
+    # (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24, and 0 where the square is rounded first
+    x, y = (np.full(64, 1 + 2.0**-k, np.float32) for k in (12, 11))
+    fused = np.asarray(jax.jit(lambda x, y: x * x - y)(x, y)).any()
+    if platform.machine().lower() in ("x86_64", "amd64") and fused:
+        wanted = " ".join(f"--{name}={value}" for name, value in FLAGS.items())
+        raise RuntimeError(
+            f"JAX computes with fused multiply-add in this process, so that the data would be this processor's own: collect in "
+            f"a process of its own (`python -m omac pull`), or set XLA_FLAGS={wanted} before JAX begins"
+        )
 
 
 class Smax:

@@ -1,4 +1,6 @@
-"""One pure function per equation. Losses return one number per seed, [K]; nothing is ever averaged over seeds."""
+"""One pure function per equation. Losses return one number per seed, [K], or per seed and policy, [K,P]; nothing is ever
+averaged over either.
+"""
 
 import math
 
@@ -44,14 +46,14 @@ def td_loss(q_tot, target, mask=None):
 
 
 def awr_weight(adv, beta, max_weight):
-    """Eq. (8), its weight: exp(beta A), at most max_weight. adv [K,B,n], in units of return. Returns [K,B,n]."""
+    """Eq. (8), its weight: exp(beta A), at most max_weight. adv [...,B,n], in units of return. Returns [...,B,n]."""
     return (beta * adv).exp().clamp(max=max_weight)
 
 
 def awr_loss(weight, log_pi, mask=None):
     """Eq. (8), with the minus that the paper drops: -weight log pi_i(a_i|o_i), averaged over batch and agents.
 
-    weight, log_pi [K,B,n], mask as in Eq. (5). Returns [K]. With weight 1 (beta = 0) it is behaviour cloning.
+    weight, log_pi [...,B,n], mask as in Eq. (5). Returns [...]. With weight 1 (beta = 0) it is behaviour cloning.
     """
     return -mean(weight * log_pi, mask)
 
@@ -85,25 +87,26 @@ def bcq_imitation(logits, log_g, penalty, mask=None):
 def icq_weight(x, temperature, mask=None):
     """ICQ: B softmax_batch(x / temperature), so that the weights of a batch average 1.
 
-    x [K,B] or [K,B,n], in units of return; mask of the same shape: what counts; the rest weighs 0 and B counts without
-    it. Returns weights of the shape of x, by seed and, where there are agents, by agent.
+    x [K,B] or [...,B,n], in units of return; temperature a number or [P,1,1] for x [K,P,B,n]; mask [K,B] or [...,B,n]: what
+    counts; the rest weighs 0 and B counts without it. Returns weights of the shape of x, by seed, policy and agent.
     """
+    batch = -1 if x.dim() == 2 else -2
     if mask is None:
-        return (x / temperature).softmax(1) * x.shape[1]
-    return (x / temperature).masked_fill(mask == 0, -1e9).softmax(1) * mask.sum(1, keepdim=True) * mask
+        return (x / temperature).softmax(batch) * x.shape[batch]
+    return (x / temperature).masked_fill(mask == 0, -1e9).softmax(batch) * mask.sum(batch, keepdim=True) * mask
 
 
 def omar_loss(q, pi, log_best, weight, mask=None):
     """OMAR: -(1 - c) sum_a pi_i(a) Q_i(a) - c log pi_i(a*), averaged over batch and agents.
 
-    q, pi [K,B,n,A]: Q_i in units of return, without gradient; log_best [K,B,n]: log pi_i of the action a* that the search
-    found; weight c in [0, 1]; mask [K,B,n] agents that count. Returns [K].
+    q, pi [...,B,n,A]: Q_i in units of return, without gradient; log_best [...,B,n]: log pi_i of the action a* that the search
+    found; weight c in [0, 1]; mask [...,B,n] agents that count. Returns [...].
     """
     return -mean((1 - weight) * (pi * q).sum(-1) + weight * log_best, mask)
 
 
 def mean(x, mask=None):
-    """Mean of x [K,B,n] over batch and agents, [K]; with mask [K,B,n] over those where it is 1."""
+    """Mean of x [...,B,n] over batch and agents, [...]; with mask [...,B,n] over those where it is 1."""
     if mask is None:
-        return x.mean((1, 2))
-    return (x * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+        return x.mean((-2, -1))
+    return (x * mask).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1)

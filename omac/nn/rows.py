@@ -35,6 +35,15 @@ class Rows(NamedTuple):
         return filled.new_zeros(self.shape).index_copy_(-1, self.columns, filled)
 
 
+def for_each(o, networks):
+    """Give each seed's observations to so many networks side by side: [K,...] becomes [K*networks,...]; dense or as Rows."""
+    if networks == 1:
+        return o
+    if isinstance(o, Rows):
+        return o._replace(x=o.x.repeat_interleave(networks, 0), place=o.place.repeat_interleave(networks, 0))
+    return o.repeat_interleave(networks, 0)
+
+
 def spread(y, place):
     """Give each agent its row: y [K,R,W] at rows place i64 [K,B,n] -> [K,B,n,W]."""
     K, B, n = place.shape

@@ -1,22 +1,18 @@
 """Figures of the study, drawn from data/results.csv: learning curves, losses, switches, values against the returns in the data."""
 
 import math
+import textwrap
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from omac.config.names import check_name
-from omac.plots.style import COLOURS, MARKERS, SHADES, TEXT, grid
+from omac.plots.style import COLOURS, DASHES, MARKERS, PAGE, SHADES, TEXT, grid, titled_legend
 from omac.schema import KNOWN_LEVELS, KNOWN_MAPS, LABEL, LEVELS
 
 MEAN = "data set's mean"
-HEADS = (
-    "$L_Q$ (return²)",
-    "mean $Q_{tot}$; dashed: return that followed",
-    "largest gradient norm",
-    "mean $w_q$; dotted: $w_v$",
-)
+HEADS = ("$L_Q$ (return²)", "$Q_{tot}$; grey: data", "largest gradient norm", "$w_q$; dotted: $w_v$")
 TICKS = (  # of a log axis: up to this ratio of its ends, ticks at these multiples of powers of ten
     (4, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)),
     (30, (1, 2, 3, 5)),
@@ -71,7 +67,10 @@ def about(rows):
 
 
 def curves(rows, panels, columns, title):
-    """Draw Figures 2, 3 and 5: mean return over gradient steps, the data set's mean dashed. A panel says what it lacks.
+    """Draw Figures 2, 3 and 5: mean return over gradient steps, the data set's mean dashed.
+
+    A panel says which of its lines are not run yet. One without any is left out, and named in the title. Panels side by
+    side share a scale where they show one map and level.
 
     Args:
         rows: prepared rows of kind eval and data (step, seed, return_mean on the 0-20 scale).
@@ -80,23 +79,32 @@ def curves(rows, panels, columns, title):
         title: of the legend.
     """
     lacks = absent(rows, panels)
-    empty = [p.title in lacks and len(lacks[p.title]) == len(p.lines) for p in panels]
-    heights = [0.5 if all(empty[i : i + columns]) else 1.7 for i in range(0, len(panels), columns)]
-    figure, axes = grid(heights, columns, 7.2)
-    for ax, panel, nothing in zip(axes.flat, panels, empty, strict=True):
-        part = of_panel(rows, panel)
-        for name in panel.lines:
-            _line(ax, part[(part["kind"] == "eval") & (part["line"] == name)], "return_mean", name, "std")
-        ax.set_title(panel.title, fontsize=9)
-        if nothing:
-            _empty(ax, "not run yet")
-            continue
-        data = part.loc[part["kind"] == "data", "return_mean"]
-        ax.axhline(data.mean(), color=COLOURS["data"], ls="--", lw=1, label=MEAN)
-        if panel.title in lacks:
-            ax.set_xlabel(f"not yet: {', '.join(lacks[panel.title])}", **{**TEXT, "fontsize": 6.5})
-    figure.supylabel("return (0-20)", fontsize=9)
-    return _finish(figure, axes, title)
+    empty = [p.title for p in panels if len(lacks.get(p.title, ())) == len(p.lines)]
+    lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    lines = [line for line in lines if any(p.title not in empty for p in line)]
+    figure, axes = grid([1.7] * max(1, len(lines)), columns, PAGE)
+    own_scale = False
+    for places, line in zip(axes, lines, strict=False):
+        drawn = [(ax, panel) for ax, panel in zip(places, line, strict=False) if panel.title not in empty]
+        for ax, panel in drawn:
+            _panel(ax, of_panel(rows, panel), panel, lacks.get(panel.title, ()))
+        if len({(panel.map, panel.level) for _, panel in drawn}) == 1:
+            _share([ax for ax, _ in drawn])
+        else:
+            own_scale = True
+    figure.supylabel("return (0-20)" + (", each panel on its own scale" if own_scale else ""), fontsize=9)
+    return _finish(figure, axes, _name_absent(title, empty))
+
+
+def _panel(ax, part, panel, lacks):
+    """Draw the lines of one Panel and the mean of its data set, and say below which lines are not run yet."""
+    for name in panel.lines:
+        _line(ax, part[(part["kind"] == "eval") & (part["line"] == name)], "return_mean", name, "std")
+    ax.set_title(panel.title, fontsize=9)
+    data = part.loc[part["kind"] == "data", "return_mean"]
+    ax.axhline(data.mean(), color=COLOURS["data"], ls="--", lw=1, label=MEAN)
+    if lacks:
+        ax.set_xlabel(f"not yet: {', '.join(lacks)}", **{**TEXT, "fontsize": 6.5})
 
 
 def losses(rows, title):
@@ -113,13 +121,13 @@ def losses(rows, title):
     norms = evals[[c for c in evals if c.startswith("norm_") and c.endswith("_max")]].max(axis=1)
     evals = evals.assign(norm=norms, ablation=evals["line"] != evals["algorithm"])
     groups = list(evals.groupby(["map", "level", "ratio", "ablation"], sort=False))
-    figure, axes = grid([1.6] * len(groups), 4, 9.6)
+    figure, axes = grid([1.5] * len(groups), 4, PAGE)
     for ax, head in zip(axes[0], HEADS, strict=True):
         ax.set_title(head, fontsize=8.5)
     for line, ((name, level, ratio, ablation), part) in zip(axes, groups, strict=True):
         for x, group in part.groupby("line", sort=False):
             for ax, column in zip(line, ("L_Q", "q_tot", "norm", "w_q"), strict=True):
-                _line(ax, group, column, x, "range", marker="", ls="--" if ablation else "-")
+                _line(ax, group, column, x, "range", marker="", ls="--" if ablation else DASHES.get(x, "-"))
             _line(line[3], group, "w_v", x, None, marker="", ls=":", label="_")
         if "return_followed" in part and part["return_followed"].notna().any():
             line[1].axhline(part["return_followed"].mean(), color=COLOURS["data"], ls="--", lw=1)
@@ -151,7 +159,7 @@ def switches(rows, lines, title):
         "q_correlation": "their correlation",
         "weight_std": r"std of $\exp(\beta A)$",
     }
-    figure, axes = grid([1.7, 1.7], 2, 7.2)
+    figure, axes = grid([1.7, 1.7], 2, PAGE)
     for ax, (column, head) in zip(axes.flat, columns.items(), strict=True):
         ax.set_title(head, fontsize=9)
         for name in lines:
@@ -167,7 +175,8 @@ def crossings(rows, title):
     """Draw where OMAC's values cross the returns in the data: mean Q_tot over the mean return-to-go, a panel a level.
 
     A line for each map, the mean over seeds on all episodes. Its band runs from the lowest seed to the highest, and a
-    ring marks where the mean first reaches 1, the dashed line. Values that have crossed it may go on moving.
+    ring marks where the mean first reaches 1, the dashed line. A level without rows is left out, and named in the title.
+    Values that have crossed it may go on moving.
 
     Args:
         rows: prepared rows; those of kind value and eval and of OMAC itself count, where they have values.
@@ -175,8 +184,9 @@ def crossings(rows, title):
     """
     evals = rows[rows["kind"].isin(["value", "eval"]) & (rows["line"] == "omac") & (rows["ratio"] == 100)]
     evals = evals.dropna(subset="q_tot") if "q_tot" in evals else evals[:0]
-    figure, axes = grid([2.4], len(LEVELS), 7.2)
-    for ax, level in zip(axes[0], LEVELS, strict=True):
+    levels = [level for level in LEVELS if level in set(evals["level"])]
+    figure, axes = grid([2.4], max(1, len(levels)), PAGE)
+    for ax, level in zip(axes[0], levels, strict=False):
         ax.set_title(level, fontsize=9)
         for name, colour in zip(evals["map"].unique(), SHADES, strict=False):
             part = evals[(evals["map"] == name) & (evals["level"] == level)]
@@ -188,11 +198,10 @@ def crossings(rows, title):
             ax.fill_between(x, by_step.min(), by_step.max(), color=colour, alpha=0.15, lw=0)
             there = np.flatnonzero(mean >= 1)[:1]
             ax.plot(x[there], mean.to_numpy()[there], "o", mfc="none", color=colour)
-        if not ax.lines:
-            _empty(ax, "not run yet")
         ax.axhline(1, color=COLOURS["data"], ls="--", lw=1)
+    _share(axes[0])
     figure.supylabel("$Q_{tot}$ / return that followed", fontsize=9)
-    return _finish(figure, axes, title)
+    return _finish(figure, axes, _name_absent(title, [level for level in LEVELS if level not in levels]))
 
 
 def _line(ax, group, column, name, band, **style):
@@ -212,6 +221,18 @@ def _line(ax, group, column, name, band, **style):
         ax.fill_between(x, low, high, color=COLOURS[name], alpha=0.15, lw=0)
 
 
+def _share(axes):
+    """Give panels one scale."""
+    ends = [ax.get_ylim() for ax in axes]
+    for ax in axes:
+        ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+
+
+def _name_absent(title, names):
+    """Add to a title the panels that are left out."""
+    return title if not names else f"{title}\n" + textwrap.fill(f"not run yet: {', '.join(names)}", 110)
+
+
 def _log(ax):
     """Give a panel a log axis, with the ticks of TICKS."""
     ax.set_yscale("log")
@@ -227,13 +248,12 @@ def _empty(ax, words):
 
 
 def _finish(figure, axes, title):
-    """Add the title and one legend above all panels, and below them the axis that they share."""
-    found = {label: h for ax in axes.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    found = {label: found[label] for label in sorted(found, key=lambda x: x == MEAN)}  # otherwise as they come
-    style = {"ncols": 7, "fontsize": 8, "title_fontsize": 9, "frameon": False}
-    figure.legend(found.values(), found, title=title, loc="outside upper center", **style)
+    """Add the title and one legend above all panels, and below them the axis that they share. Panels not used are hidden."""
+    titled_legend(figure, axes, title, last=(MEAN,))
     figure.supxlabel("gradient steps (thousands)", fontsize=9)
     for ax in axes.flat:
         if ax.lines:
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        elif not ax.texts:
+            ax.axis("off")
     return figure

@@ -3,7 +3,7 @@
 import numpy as np
 import seaborn as sns
 
-from omac.plots.style import BATTLE, LEVEL_COLOURS, panels
+from omac.plots.style import BATTLE, LEVEL_COLOURS, PAGE, panels, titled_legend
 
 
 def histogram(data, title):
@@ -23,8 +23,7 @@ def histogram(data, title):
             data.returns[mask], np.arange(0, 21, 0.5), color=colour, label=f"{label} ({mask.mean():.0%})", alpha=0.85
         )
     axes[0].set(xlabel="return (0-20)", ylabel="episodes")
-    axes[0].legend()
-    figure.suptitle(title, fontsize=9)
+    titled_legend(figure, axes, title)
     return figure
 
 
@@ -53,8 +52,7 @@ def behaviour(curve, snapshots, title):
             label=f"{level}: {len(chosen)} snapshots",
         )
     axes[0].set(xlabel=BATTLE, ylabel="mean return (0-20)")
-    axes[0].legend(loc="lower right", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    titled_legend(figure, axes, title, ncols=2)
     return figure
 
 
@@ -67,7 +65,7 @@ def distributions(episodes, column, label, step, title, bins=()):
     episodes: DataFrame with panel, level and the column; step: width of a bar; bins: values to mark with dotted lines.
     """
     names = list(dict.fromkeys(episodes["panel"]))
-    figure, axes = panels(2.4 * len(names), 2.5, len(names))
+    figure, axes = panels(PAGE, 2.2, len(names))
     for ax, panel in zip(axes, names, strict=True):
         part = episodes[episodes["panel"] == panel]
         edges = np.arange(0, part[column].max() + step + 1e-9, step)
@@ -80,9 +78,8 @@ def distributions(episodes, column, label, step, title, bins=()):
         for at in bins:
             ax.axvline(at, color="black", ls=":", lw=0.9)
         ax.set(title=panel, xlabel=label, ylabel="% of episodes" if ax is axes[0] else "")
-        ax.title.set_fontsize(9)
-    axes[0].legend(fontsize=8)
-    figure.suptitle(title, fontsize=9)
+        ax.title.set_fontsize(8)
+    titled_legend(figure, axes, title)
     return figure
 
 
@@ -92,22 +89,29 @@ def states(points, title):
     points: DataFrame with panel, level, first, second.
     """
     names = list(dict.fromkeys(points["panel"]))
-    figure, axes = panels(2.6 * len(names), 2.7, len(names))
+    figure, axes = panels(PAGE, 2.4, len(names))
     for ax, panel in zip(axes, names, strict=True):
         part = points[points["panel"] == panel].sample(frac=1, random_state=0)  # no level hides another
         for level, colour in LEVEL_COLOURS.items():
             ax.scatter([], [], s=10, color=colour, label=level)
-        ax.scatter(part["first"], part["second"], s=4, lw=0, alpha=0.55, color=part["level"].map(LEVEL_COLOURS))
+        ax.scatter(
+            part["first"],
+            part["second"],
+            s=4,
+            lw=0,
+            alpha=0.55,
+            color=part["level"].map(LEVEL_COLOURS),
+            rasterized=True,
+        )
         ax.set(title=panel, xlabel="component 1", ylabel="component 2" if ax is axes[0] else "")
-        ax.title.set_fontsize(9)
-    axes[0].legend(fontsize=8, markerscale=1.4)
-    figure.suptitle(title, fontsize=9)
+        ax.title.set_fontsize(8)
+    titled_legend(figure, axes, title)
     return figure
 
 
 def coverages(tables, title):
     """Heat maps of `coverage.coverage`, one per map: {panel: DataFrame level x level}."""
-    figure, axes = panels(2.5 * len(tables), 2.5, len(tables))
+    figure, axes = panels(PAGE, 2.1, len(tables))
     for ax, (panel, table) in zip(axes, tables.items(), strict=True):
         order = [level for level in LEVEL_COLOURS if level in table.index]
         sns.heatmap(
@@ -118,11 +122,12 @@ def coverages(tables, title):
             annot=True,
             fmt=".2f",
             cmap="cividis",
+            annot_kws={"fontsize": 7},
             cbar=False,
             square=True,
         )
         ax.set(title=panel, xlabel="found in", ylabel="states of" if ax is axes[0] else "")
-        ax.title.set_fontsize(9)
+        ax.title.set_fontsize(8)
         ax.grid(False)
     figure.suptitle(title, fontsize=9)
     return figure
@@ -133,7 +138,7 @@ def learning(curves, snapshots, title):
 
     curves {map: DataFrame seed, steps, return}; snapshots {map: DataFrame level, steps, return as measured}.
     """
-    figure, axes = panels(2.6 * len(curves), 2.6, len(curves))
+    figure, axes = panels(PAGE, 2.3, len(curves))
     for ax, (name, curve) in zip(axes, curves.items(), strict=True):
         for _, group in curve.groupby("seed"):
             ax.plot(group["steps"] / 1e6, group["return"], lw=0.7, color="#999999")
@@ -141,7 +146,6 @@ def learning(curves, snapshots, title):
             chosen = snapshots[name][snapshots[name]["level"] == level]
             ax.scatter(chosen["steps"] / 1e6, chosen["return"], s=12, color=colour, zorder=3, label=level)
         ax.set(title=name, xlabel=BATTLE, ylabel="mean return (0-20)" if ax is axes[0] else "", ylim=(0, 20.5))
-        ax.title.set_fontsize(9)
-    axes[0].legend(loc="upper left", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+        ax.title.set_fontsize(8)
+    titled_legend(figure, axes, title)
     return figure

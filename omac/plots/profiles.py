@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from omac.analysis.statistics import interval, profile
-from omac.plots.style import COLOURS, DASHES, panels
+from omac.plots.style import COLOURS, DASHES, PAGE, panels, titled_legend
 from omac.schema import LABEL
 
 
@@ -16,7 +16,7 @@ def profiles(scores, algorithms, data_sets, title):
     algorithms, data_sets  what to draw; every algorithm has every data set
     The line at 0 is BC's mean on each data set, taken as it was measured. Bands are 95 % at each gain, Clopper and Pearson's.
     """
-    figure, axes = panels(7.2, 3.0, 2)
+    figure, axes = panels(PAGE, 3.1, 2)
     for ax, row, label, unit in (
         (axes[0], 0, "return over BC's mean (points)", 1.0),
         (axes[1], 1, "win rate over BC's mean", 0.1),
@@ -31,6 +31,5 @@ def profiles(scores, algorithms, data_sets, title):
             ax.fill_between(at, *band, color=COLOURS[name], alpha=0.1, lw=0)
         ax.axvline(0, color=COLOURS["data"], lw=1)
         ax.set(xlabel=label, ylabel="share of runs above" if row == 0 else "", ylim=(-0.02, 1.02), xlim=(low, high))
-    axes[1].legend(loc="upper right", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    titled_legend(figure, axes, title)
     return figure

@@ -3,6 +3,7 @@
 import io
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -30,6 +31,7 @@ DASHES = {
     "bcq": (0, (5, 1, 1, 1, 1, 1)),
     "cql": (0, (1, 1)),
 }  # without colours too
+PAGE = 7.0  # inches: the width of a page of a paper with two columns
 TEXT = {"fontsize": 8, "color": "#666666"}
 BATTLE = "battle-steps (millions)"
 STYLE = {
@@ -58,6 +60,36 @@ def grid(heights, columns, width):
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, sum(heights) + 0.9), layout="constrained")
         return figure, figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+
+
+def titled_legend(figure, axes, title, ncols=7, last=()):
+    """Add a title and one legend for all panels, on a strip of their own above them.
+
+    Args:
+        figure, axes: axes of any shape; a label that several panels have is named once.
+        title: text above the legend.
+        ncols: labels in a line.
+        last: labels that come after the others.
+    """
+    found = {}
+    for ax in np.ravel(axes):
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    found = {label: found[label] for label in sorted(found, key=lambda x: x in last)}
+    if not found:
+        figure.suptitle(title, fontsize=9)
+        return
+    style = {"ncols": _columns(list(found), ncols), "fontsize": 8, "title_fontsize": 9, "frameon": False}
+    figure.legend(found.values(), found, title=title, loc="outside upper center", **style)
+
+
+def _columns(labels, most, width=100):
+    """Return in how many columns a legend's labels fit a page: `width` is in characters, seven of them for each sign."""
+    for columns in range(min(most, len(labels)), 1, -1):
+        rows = -(-len(labels) // columns)
+        if sum(max(map(len, labels[i : i + rows])) + 7 for i in range(0, len(labels), rows)) <= width:
+            return columns
+    return 1
 
 
 def save(figure, path):

@@ -7,7 +7,8 @@ import pandas as pd
 import torch
 
 from omac import algorithms
-from omac.config.hyper import load_params, settings
+from omac.config.hyper import load_params, of_policies, settings
+from omac.config.params import check_seeds
 from omac.datasets.registry import DataSet, load
 from omac.envs import fits, make, missing
 from omac.evaluation import battle_seeds, evaluate
@@ -40,11 +41,11 @@ def check_simulator(data, name):
     return reason
 
 
-def cell_settings(params, dataset, algorithm, variant="default", profile="laptop", device="auto"):
+def cell_settings(params, dataset, algorithm, variant="default", profile="laptop", device="auto", temperatures=None):
     """Look at every name of a cell before any work for it.
 
     Returns:
-        (Hyper, [seed, ...])
+        (Hyper, {temperature: Hyper of its policy}, [seed, ...])
     Raises:
         ValueError: a name that does not exist, with the nearest; a variant that changes nothing for the algorithm.
     """
@@ -52,7 +53,12 @@ def cell_settings(params, dataset, algorithm, variant="default", profile="laptop
     hyper, seeds = settings(params, profile, wanted.map, wanted.level, variant)
     algorithms.refuse(algorithm, params["variants"][variant] or {})
     pick_device(device)
-    return hyper, seeds
+    return hyper, of_policies(params, algorithm, hyper, temperatures), seeds
+
+
+def checkpoint_path(dataset, algorithm, variant="default", profile="laptop"):
+    """Where a cell's networks are kept."""
+    return BUILD / "checkpoints" / f"{dataset}-{algorithm}-{variant}-{profile}.pt"
 
 
 def run_cell(
@@ -65,6 +71,8 @@ def run_cell(
     params=None,
     folder=ROOT / "data",
     progress=True,
+    temperatures=None,
+    seeds=None,
 ):
     """Train all seeds of a cell, let their snapshots fight, write tidy rows. The networks stay in build/checkpoints/.
 
@@ -77,10 +85,13 @@ def run_cell(
         params: as load_params returns them. Default: params.yaml's.
         folder: the data folder.
         progress: whether to show bars.
+        temperatures: which of the algorithm's `temperatures` in params.yaml, a policy each. Default: all.
+        seeds: other ones than the profile's.
     Returns:
-        (rows as a DataFrame, TrainingResult, the Episodes trained on). A row per seed and snapshot (kind "eval"), per
-        seed at the end ("final") and for the data set itself ("data"). Where the data's simulator is not installed the
-        rows have 0 episodes and no scores, and hold what is known offline, of the held-out episodes above all.
+        (rows as a DataFrame, TrainingResult, the Episodes trained on). A row per seed and snapshot of the values (kind
+        "value"), per seed, temperature and snapshot of the policies ("eval"), at the end ("final") and for the data set
+        itself ("data"). Where the data's simulator is not installed the rows have 0 episodes and no scores, and hold what
+        is known offline, of the held-out episodes above all.
     Raises:
         ValueError: before the first step, when data and simulator differ, or the variant changes nothing for the
             algorithm.
@@ -88,15 +99,17 @@ def run_cell(
     # the settings and the data
     params = params or load_params()
     wanted = DataSet.parse(dataset)
-    hyper, seeds = cell_settings(params, dataset, algorithm, variant, profile, device)
+    hyper, policies, of_profile = cell_settings(params, dataset, algorithm, variant, profile, device, temperatures)
+    seeds = of_profile if seeds is None else check_seeds("seeds", seeds)
     torch.set_num_threads(params["threads"])
     data = load(dataset, folder)
     held = load(wanted.held.name, folder) if params["data"]["held_out_episodes"] else None
     fights = not check_simulator(data, shown(wanted.path(folder)))
     # training
     name = f"{dataset}-{algorithm}-{variant}-{profile}"
-    checkpoint = BUILD / "checkpoints" / f"{name}.pt"
-    trained = train(data, algorithm, hyper, seeds, checkpoint=checkpoint, device=device, progress=progress, held=held)
+    checkpoint = checkpoint_path(dataset, algorithm, variant, profile)
+    chosen = best_episodes(data, hyper.top_share, hyper.gamma)
+    trained = train(chosen, algorithm, hyper, seeds, policies, checkpoint, device, progress, held)
     # battles
     env = f"{data.spec.env}:{data.spec.map}" if fights else None
     rows = [*score(trained, env, hyper, seeds, progress=name if progress else None), data_row(data)]
@@ -105,14 +118,14 @@ def run_cell(
     cell |= {"algorithm": algorithm, "variant": variant, "profile": profile}
     table = pd.DataFrame([{**cell, **row} for row in rows]).astype({"seed": "Int64", "step": "Int64"})
     logged = [column for column in table if column not in KEYS + SCORES]
-    table = table[KEYS + SCORES + logged].assign(machine=machine(pick_device(device)))
+    table = table.reindex(columns=KEYS + SCORES + logged).assign(machine=machine(pick_device(device)))
     if out is not None:
         write_csv(table, out)
     return table, trained, data
 
 
 def score(trained, env, hyper, seeds, progress=None):
-    """Let all snapshots of all seeds fight, in one simulator call, then the last ones for longer.
+    """Let all snapshots of all policies fight, in one simulator call, then the last ones for longer.
 
     Args:
         trained: TrainingResult.
@@ -121,35 +134,48 @@ def score(trained, env, hyper, seeds, progress=None):
         seeds: those trained.
         progress: label of the bars, or None.
     Returns:
-        Rows, a list of dicts: what was logged and what was scored. What a sequential run logged before there was a
-        policy comes first, as kind "value".
+        Rows, a list of dicts: what was logged and what was scored. What was logged of values before there was a policy
+        comes first, as kind "value"; the last of it stands in the "final" rows too.
     """
-    values, logged = [], {}
+    values, finished, logged = [], {}, {}
     for row in trained.log:
         row = dict(row)
         if row.pop("phase") == "value":
             values.append({**row, "kind": "value"})
+            finished[row["seed"]] = row
         else:
-            logged[row["seed"], row["step"]] = row
+            logged[row["seed"], row["temperature"], row["step"]] = row
 
     def rows_of(kind, snapshots, episodes):
-        """Return the rows of one kind, a row per snapshot and seed, scored on so many episodes each."""
-        fighters = [(snapshot["step"], seed) for snapshot in snapshots for seed in seeds]
+        """Return the rows of one kind, a row per snapshot, seed and policy, scored on so many episodes each."""
+        fighters = [(s["step"], seed, name) for s in snapshots for seed in seeds for name in trained.temperatures]
         if env is None:
             scores = [not_fought() for _ in fighters]
-        else:
-            battles = [battle_seeds(EVALUATION[kind], seed, step, shape=(episodes,)) for step, seed in fighters]
+        else:  # all policies of a seed fight the same battles
+            battles = [
+                final_battles(seed, episodes)
+                if kind == "final"
+                else battle_seeds(EVALUATION[kind], seed, step, shape=(episodes,))
+                for step, seed, _ in fighters
+            ]
             states = [snapshot["policy"] for snapshot in snapshots]
             label = progress and f"{kind} {progress}"
-            scores = score_columns(evaluate(env, trained.policy, states, np.stack(battles), progress=label))
+            scores = score_columns(
+                evaluate(env, trained.policy, states, np.stack(battles), progress=label, gamma=hyper.gamma)
+            )
         return [
-            {**logged[seed, step], "kind": kind, **columns}
-            for (step, seed), columns in zip(fighters, scores, strict=True)
+            {**(finished.get(seed, {}) if kind == "final" else {}), **logged[seed, name, step], "kind": kind, **columns}
+            for (step, seed, name), columns in zip(fighters, scores, strict=True)
         ]
 
     evaluated = rows_of("eval", trained.snapshots, hyper.eval_episodes)
     final = rows_of("final", trained.snapshots[-1:], hyper.final_episodes)
     return values + evaluated + final
+
+
+def final_battles(seed, episodes):
+    """The battles of the last policies of a seed, uint32 [episodes]: the same for every algorithm, however long it trained."""
+    return battle_seeds(EVALUATION["final"], seed, shape=(episodes,))
 
 
 def not_fought():
@@ -158,7 +184,7 @@ def not_fought():
 
 
 def score_columns(scores):
-    """Return the SCORES of each policy, a list of dicts, from evaluation.Scores."""
+    """Return the SCORES of each policy and its mean discounted return, a list of dicts, from evaluation.Scores."""
     return [
         {
             "episodes": len(returns),
@@ -167,9 +193,21 @@ def score_columns(scores):
             "win_rate": win.mean(),
             "length": length.mean(),
             "simulator": scores.simulator,
+            "discounted_mean": discounted.mean(),
         }
-        for returns, win, length in zip(scores.returns, scores.win, scores.length, strict=True)
+        for returns, discounted, win, length in zip(*scores[:4], strict=True)
     ]
+
+
+def best_episodes(data, share, gamma):
+    """The share of Episodes with the highest return, at least one; of equal ones the highest discounted return, so the
+    fastest win, then the first. Ties are many: a won battle returns 20.
+    """
+    if share == 1:
+        return data
+    count = max(1, round(share * len(data)))
+    order = np.lexsort((np.arange(len(data)), -data.to_go(gamma)[data.start[:-1]], -data.returns.round(3)))
+    return data.select(np.sort(order[:count]))
 
 
 def data_row(data):

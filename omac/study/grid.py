@@ -9,13 +9,14 @@ from omac.config.names import read_yaml
 from omac.config.params import check_mapping
 from omac.datasets.registry import DataSet
 from omac.paths import ROOT, atomic, shown
+from omac.schema import CONTROLS
 
 ENTRY = ("map", "level", "dataset", "held", "algorithm", "variant")  # what cells.yaml says of a cell
 HEAD = "# Written by `python -m omac grid` from params.yaml's grid: a line each, which dvc.yaml makes an item of.\n"
 
 
 def plan(params):
-    """Spell out the grid. Returns {"maps": [...], "raws": {...}, "datasets": {...}, "cells": {...}}, each by name.
+    """Spell out the grid. Returns {"maps": [...], "raws": {...}, "datasets": {...}, "controls": {...}, "weights": {...}, "cells": {...}}, each by name.
 
     A cell is an algorithm, or "<algorithm>-<variant>", on a data set. Raises ValueError for a name that means nothing.
     """
@@ -42,13 +43,19 @@ def plan(params):
                 "algorithm": algorithm,
                 "variant": variant or "default",
             }
+    controls = {}
+    for block in grid["controls"]:
+        for map_name, level, part in product(block["maps"], block["levels"], block["parts"]):
+            controls[DataSet("smax", map_name, level, str(part)).name] = {"map": map_name, "level": level}
+    weights = {d: {} for d in datasets if {f"{d}-omac", f"{d}-omac-wo_cca"} <= set(cells)}  # Figure 4's
     maps = list(dict.fromkeys(raw["map"] for raw in raws.values()))
-    return {"maps": maps, "raws": raws, "datasets": datasets, "cells": cells}
+    return {"maps": maps, "raws": raws, "datasets": datasets, "controls": controls, "weights": weights, "cells": cells}
 
 
 def result_files(params):
-    """List the names of the cells' files of rows, <data set>-<algorithm>.csv or <data set>-<algorithm>-<variant>.csv."""
-    return [f"{name}.csv" for name in plan(params)["cells"]]
+    """List the names of the files of rows: <data set>-<algorithm>.csv, <data set>-<algorithm>-<variant>.csv, and of controls."""
+    found = plan(params)
+    return [f"{name}.csv" for name in found["cells"]] + [f"{d}-{c}.csv" for d in found["controls"] for c in CONTROLS]
 
 
 def write_plan(path=ROOT / "cells.yaml", params=None):
@@ -56,7 +63,7 @@ def write_plan(path=ROOT / "cells.yaml", params=None):
     found = plan(params or load_params())
     lines = [HEAD, f"maps: [{', '.join(found.pop('maps'))}]\n"]
     for section, entries in found.items():
-        lines.append(f"{section}:\n")
+        lines.append(f"{section}:\n" if entries else f"{section}: {{}}\n")
         for name, entry in entries.items():
             flow = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=10_000).strip()
             lines.append(f"  {name}: {flow}\n")

@@ -13,14 +13,13 @@ import psutil
 
 from omac.config.hyper import load_params
 from omac.config.names import unknown
-from omac.paths import BUILD, ROOT
+from omac.paths import BUILD, ROOT, WAIT
 from omac.study.grid import known_cells
 
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 ENV = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "OMAC_PROGRESS": "0"}  # of a cell, as in the Makefile
 BUSY = re.compile(r": '([^\n]+)' is busy, it is being blocked by:\n((?:  \(PID \d+\): [^\n]*\n?)+)")
 HOLDER = re.compile(r"\(PID (\d+)\): ([^\n]*)")
-WAIT = 2  # seconds between two tries to get at a file that another DVC command works on
 KILLED = re.compile(r"exited with (-9|137)\b|DeadKernelError")
 INVALID = re.compile(r"' is invalid( \(possible merge conflicts\))?\.$")
 FILE = re.compile(r"dvc\.lock|dvc\.yaml|cells\.yaml|params\.yaml|\.dvc/tmp/rwlock")

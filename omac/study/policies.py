@@ -15,7 +15,8 @@ from omac.envs import make
 from omac.evaluation import battle_seeds, evaluate
 from omac.files import checked_bytes, record_sums
 from omac.nn.networks import generators
-from omac.paths import BUILD, ROOT, atomic, shown
+from omac.paths import ROOT, atomic, shown
+from omac.study.cell import checkpoint_path
 from omac.study.machine import machine
 from omac.training.checkpoint import read_checkpoint
 
@@ -37,12 +38,12 @@ class KeptPolicy(NamedTuple):
 
 
 def keep(dataset, algorithm, variant="default", profile="laptop", folder=KEPT):
-    """Keep the last policy of a finished cell's first seed, from its checkpoint, and let it fight. Returns the path.
+    """Keep the last published policy of a finished cell's first seed, from its checkpoint, and let it fight. Returns the path.
 
     Raises ValueError for a cell whose checkpoint is not there.
     """
     name = f"{dataset}-{algorithm}" + ("" if variant == "default" else f"-{variant}")
-    checkpoint = BUILD / "checkpoints" / f"{dataset}-{algorithm}-{variant}-{profile}.pt"
+    checkpoint = checkpoint_path(dataset, algorithm, variant, profile)
     if not checkpoint.exists():
         raise ValueError(f"{shown(checkpoint)} is not there: train the cell first, `python -m omac study {name}`")
     wanted = DataSet.parse(dataset)

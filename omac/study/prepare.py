@@ -1,6 +1,7 @@
 """Make what is missing: pull a raw data set, sample it, for the profile that asks; all of it held against its digest."""
 
 import json
+import sys
 
 import h5py
 
@@ -31,6 +32,34 @@ def check_source(source, map_name, level):
         catalogue.find(source, map_name, level)
 
 
+def fitted(params, wanted, folder=ROOT / "data"):
+    """Fit the sizes of samples to what others recorded: where a raw data set has fewer episodes than are asked for.
+
+    Args:
+        params: as load_params returns them.
+        wanted: a DataSet.
+        folder: the data folder of the raw data set.
+    Returns:
+        (params, words): the same and "" where there are enough, or where it is SMAX's, of which more can be fought. Else params
+        with all episodes dealt out in the proportion asked for, and one line that says so.
+    Raises:
+        ValueError: there are too few for one to train on and one to hold out.
+    """
+    path, data = digest_path(wanted.raw, folder), params["data"]
+    asked, held = data["sample_episodes"], data["held_out_episodes"]
+    there = digest.read(path).sizes["episodes"] if path.exists() and wanted.source != "smax" else None
+    if there is None or there >= asked + held:
+        return params, ""
+    out = max(1, round(there * held / (asked + held))) if held else 0
+    if there - out < 1:
+        raise ValueError(
+            f"{wanted.raw} has {there} episode: one to train on and one to hold out are needed, record more"
+        )
+    fits = {**data, "sample_episodes": there - out, "held_out_episodes": out}
+    said = f"{wanted.raw} has {there} episodes where {asked} and {held} held out are asked for: {there - out} are trained on, {out} held out"
+    return {**params, "data": fits}, said
+
+
 def check_names(dataset):
     """Raise ValueError as `check_source` does, for a sample of which neither file nor raw file is here."""
     wanted = DataSet.parse(dataset)
@@ -41,28 +70,30 @@ def check_names(dataset):
 def raw_folder(wanted, folder):
     """The data folder in which a sample's raw data set lies.
 
-    What others recorded lies once, in data/, whatever the profile: `pull` writes it there, and a copy would grow old.
-    SMAX's battles are fewer in a small profile, and so are a file of their own.
+    What others recorded lies once, in data/, whatever the profile: `pull` and `import` write it there, and a copy would
+    grow old. SMAX's battles are fewer in a small profile, and so are a file of their own.
     """
-    return ROOT / "data" if wanted.source in catalogue.SOURCES and folder.parent == ROOT / "data" else folder
+    return ROOT / "data" if wanted.source != "smax" and folder.parent == ROOT / "data" else folder
 
 
 def pull(source, map_name, level, episodes, seed, folder=ROOT / "data"):
     """Make or fetch one raw data set. Returns (path, Digest).
 
-    smax is collected here: `episodes` battles with `seed`. Every other source is fetched (or taken from OMAC_MIRROR) and
+    smax is collected here: `episodes` battles with `seed`, or taken from OMAC_MIRROR where an export of them lies. Every other source is fetched (or taken from OMAC_MIRROR) and
     converted as it is, all of it. Raises ValueError (DataError and DataDiffers among them) or OSError, in one line.
     """
     check_source(source, map_name, level)
     wanted = DataSet(source, map_name, level)
     path = wanted.raw_path(folder)
+    from omac.datasets.pull import published_copy, recorded_parts, whole
+
     if source == "smax":
         from omac.behaviour.collect import collect
 
-        write_episodes(path, collect(map_name, level, episodes, seed))
+        copy = published_copy(map_name, level)
+        as_asked = copy is not None and (len(copy), copy.about["seed"]) == (episodes, seed)
+        write_episodes(path, [copy] if as_asked else collect(map_name, level, episodes, seed))
     else:
-        from omac.datasets.pull import recorded_parts, whole
-
         write_episodes(path, whole(recorded_parts(source, map_name, level), path))
     return path, identify(Episodes.load(path), wanted.raw, folder, made=True)
 
@@ -78,12 +109,16 @@ def ensure(dataset, params=None, folder=ROOT / "data"):
     for one in [wanted, wanted.held] if data["held_out_episodes"] else [wanted]:
         parent = _recorded(wanted, data, home_of_raw)
         as_asked = {"sample_seed": data["seed"], "parent": parent, **origin}
-        if parent and _made_with(one.path(folder), one.drawn(data)[0], **as_asked):
+        count = one.drawn(fitted(params, wanted, home_of_raw)[0]["data"])[0]
+        if parent and _made_with(one.path(folder), count, **as_asked):
             continue
         made = {"seed": data["seed"]} if wanted.source == "smax" else {}
         if not (parent and _made_with(wanted.raw_path(home_of_raw), None, **made)):
             pull(wanted.source, wanted.map, wanted.level, data["pull_episodes"], data["seed"], home_of_raw)
-        draw_sample(one.name, params, folder, home_of_raw)
+        fits, said = fitted(params, wanted, home_of_raw)
+        if said and one == wanted:
+            print(said, file=sys.stderr)
+        draw_sample(one.name, fits, folder, home_of_raw)
     return wanted.path(folder)
 
 

@@ -9,12 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from zc.lockfile import LockError, LockFile
 
-from omac.paths import BUILD, ROOT, shown
+from omac.paths import BUILD, ROOT, alone, shown
 from omac.progress import bar
 from omac.study.grid import is_current
-from omac.study.pipeline import DVC, ENV, WAIT, Ended, cells, choose_cells, dvc, find_busy, left, log_of, reason
+from omac.study.pipeline import DVC, ENV, Ended, cells, choose_cells, dvc, find_busy, left, log_of, reason
 
 PAUSE = 0.5  # seconds between two looks at the cells under way
 PATIENCE = 15  # seconds that an interrupted cell has to end by itself
@@ -140,36 +139,6 @@ def _terminable():
             signal.signal(s, signal.SIG_DFL)
 
 
-@contextmanager
-def alone():
-    """Wait, saying so, until no other study runs in this checkout; and keep others waiting inside."""
-    path, told = BUILD / "study.lock", False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            lock = LockFile(str(path), "PID {pid} on {hostname}")
-            break
-        except LockError:
-            if not told:
-                print(
-                    f"waiting: another study runs in this checkout{_holder(path)}; this one begins when it ends",
-                    flush=True,
-                )
-            told = True
-            time.sleep(WAIT)
-    try:
-        yield
-    finally:
-        lock.close()
-
-
-def _holder(path):
-    """Who holds a lock file, as it says itself."""
-    with suppress(OSError):  # Windows lets nobody else read it
-        return f" ({path.read_text(errors='replace').strip()})"
-    return ""
-
-
 def run(names=(), jobs=2, dask=None):
     """Run the cells left of those that `names` mean, `jobs` side by side, or on Dask: "local" or a scheduler's address.
 
@@ -186,7 +155,7 @@ def run(names=(), jobs=2, dask=None):
         check_address(dask)
     try:
         known = choose_cells(cells(), names)
-        with _terminable(), alone():
+        with _terminable(), alone(BUILD / "study.lock", "another study runs in this checkout"):
             todo, failed = _run(known, jobs, dask)
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on, a cell that was under way from its last checkpoint")

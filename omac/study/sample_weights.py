@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from omac.config.hyper import load_params, settings
+from omac.config.hyper import load_params
 from omac.datasets.registry import DataSet, load
-from omac.nn.policy import MASKED, take
-from omac.paths import BUILD, ROOT
+from omac.nn.policy import MASKED, policy_logits, take
+from omac.paths import ROOT
 from omac.schema import DISTRIBUTIONS
+from omac.study.cell import cell_settings, checkpoint_path
 from omac.training.replay import Replay
 from omac.training.trainer import train
 
@@ -24,7 +25,7 @@ def credit(nets, batch):
         nets: OMAC's networks, of K seeds.
         batch: Batch.
     Returns:
-        (w_v [K,B,n], {distribution of a_i: w_q [K,B,n]}). a_i is the data's, the greedy one of pi_i, or uniform over
+        (w_v [K,B,n], {distribution of a_i: w_q [K,B,n]}). a_i is the data's, the greedy one of the published pi_i, or uniform over
         the available actions, for which the mean is exact.
     """
     w_v = nets.mix(batch.s, batch.a).w_v
@@ -34,7 +35,8 @@ def credit(nets, batch):
             joint = batch.a.clone()
             joint[..., i] = a
             w_q[..., i, a] = nets.mix(batch.s, joint).w_q[..., i]
-    greedy = nets.pi(batch.o).masked_fill(~batch.avail, MASKED).argmax(-1)
+    published = policy_logits(nets.pi, batch)[:, 0]
+    greedy = published.masked_fill(~batch.avail, MASKED).argmax(-1)
     uniform = (w_q * batch.avail).sum(-1) / batch.avail.sum(-1)
     return w_v, dict(zip(DISTRIBUTIONS, (take(w_q, batch.a), take(w_q, greedy), uniform), strict=True))
 
@@ -87,9 +89,9 @@ def sample(dataset, profile, params=None, folder=ROOT / "data", variants=SAMPLED
     data, held = load(dataset, folder), load(wanted.held.name, folder)
     tables = []
     for variant in variants:
-        hyper, seeds = settings(params, profile, wanted.map, wanted.level, variant)
-        checkpoint = BUILD / "checkpoints" / f"{dataset}-omac-{variant}-{profile}.pt"  # as run_cell names it
-        trained = train(data, "omac", hyper, seeds, checkpoint=checkpoint, device=device, held=held)
+        hyper, policies, seeds = cell_settings(params, dataset, "omac", variant, profile, device)
+        checkpoint = checkpoint_path(dataset, "omac", variant, profile)
+        trained = train(data, "omac", hyper, seeds, policies, checkpoint, device, held=held)
         table = pairs(trained.nets.cpu(), held, hyper, seeds)
         tables.append(table.assign(variant=variant))
     return pd.concat(tables, ignore_index=True)[["variant", "seed", "agent", "w_v", *DISTRIBUTIONS]]

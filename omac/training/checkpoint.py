@@ -31,17 +31,17 @@ TRAINING = (
 )
 
 
-def fingerprint(parts, algorithm, hyper, seeds):
+def fingerprint(parts, algorithm, hypers, seeds):
     """Hash all that a run's result depends on: data, by their digests, settings, seeds, code. Returns hex.
 
     A checkpoint with another fingerprint is not continued.
 
-    parts: the Episodes trained on, then the held-out ones or None.
+    parts: the Episodes trained on, then the held-out ones or None; hypers: the cell's settings, then each policy's.
     """
     about = {
         "data": [digest.of(data).sha256 for data in parts if data],
         "algorithm": algorithm,
-        "settings": asdict(hyper),
+        "settings": [asdict(hyper) for hyper in hypers],
         "seeds": list(map(int, seeds)),
         "code": [source_hash.module_source(TRAINING), *_modules(algorithm)],
     }

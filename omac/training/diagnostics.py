@@ -31,14 +31,19 @@ class StepStatistics:
         return {**means, **largest}
 
 
-def evenly_spaced(replay, count, seeds):
-    """Return the Batch of at most `count` transitions, evenly spaced over a Replay, the same ones for K = `seeds` seeds."""
+def rows_at(replay, count, seeds):
+    """Return at most `count` transitions, evenly spaced over a Replay, the same ones for K = `seeds` seeds: i64 [K,B]."""
     t = torch.linspace(0, replay.steps - 1, min(count, replay.steps)).long()
-    return replay.at(t.expand(seeds, -1))
+    return t.expand(seeds, -1).to(replay.view.device)
+
+
+def evenly_spaced(replay, count, seeds):
+    """Return the Batch of `rows_at`."""
+    return replay.at(rows_at(replay, count, seeds))
 
 
 def summarise(probe, k):
-    """Reduce a probe to one number per column, for seed k.
+    """Reduce a probe of values to one number per column, for seed k.
 
     Args:
         probe: {name: array [K] or [K,B]}, as Trainer.probe returns it, with `ret`, the discounted return-to-go [K,B].
@@ -56,7 +61,35 @@ def summarise(probe, k):
     return row
 
 
-def summarise_held_out(probe, k):
-    """Reduce the probe of held-out data to {held_<column>: float} of HELD_OUT_COLUMNS, for seed k."""
-    row = summarise(probe, k)
-    return {f"held_{name}": row[name] for name in HELD_OUT_COLUMNS if name in row}
+def log_rows(about, seeds, temperatures, numbers, probes, acting):
+    """Make the rows of a snapshot.
+
+    Args:
+        about: columns that all of them share.
+        seeds: K seeds.
+        temperatures: the names of the P policies of a seed.
+        numbers: {name: list [K] or [K][P]}, losses, norms, and what is measured once.
+        probes: (of the data trained on, of held-out data) as Trainer.probe gives them, or None.
+        acting: the same of Trainer.probe_policies; (None, None) where no policy is trained.
+    Returns:
+        A dict per seed, or per seed and policy.
+    """
+    rows = []
+    for k, seed in enumerate(seeds):
+        row = {"seed": seed, **about} | {name: x[k] for name, x in numbers.items() if not isinstance(x[k], list)}
+        for probe, prefix in zip(probes, ("", "held_"), strict=True):
+            row |= _kept({} if probe is None else summarise(probe, k), prefix)
+        if acting[0] is None:
+            rows.append(row)
+            continue
+        for p, temperature in enumerate(temperatures):
+            of_policy = {name: x[k][p] for name, x in numbers.items() if isinstance(x[k], list)}
+            for probe, prefix in zip(acting, ("", "held_"), strict=True):
+                of_policy |= _kept({name: float(x[k][p]) for name, x in (probe or {}).items()}, prefix)
+            rows.append({**row, "temperature": temperature, **of_policy})
+    return rows
+
+
+def _kept(row, prefix):
+    """All columns of a row, or of held-out data, prefix "held_", those of HELD_OUT_COLUMNS under their names there."""
+    return {f"{prefix}{name}": x for name, x in row.items() if not prefix or name in HELD_OUT_COLUMNS}

@@ -26,22 +26,24 @@ class Batch(NamedTuple):
         a_next: i64 [K,B,n], the data's next actions. Without meaning where `follows` is 0.
         follows: f32 [K,B], 1 where the data have a next action, 0 at an episode's last step.
         key: a whole number per seed, drawn anew at each step, for algorithms that need random numbers.
+
+    A batch for policies alone holds o, a, avail, alive and key; the rest is None.
     """
 
     o: Rows
-    o_next: Rows
-    s: torch.Tensor
-    s_next: torch.Tensor
     a: torch.Tensor
     avail: torch.Tensor
     alive: torch.Tensor
-    r: torch.Tensor
-    done: torch.Tensor
-    ret: torch.Tensor
-    avail_next: torch.Tensor
-    a_next: torch.Tensor
-    follows: torch.Tensor
     key: tuple
+    o_next: Rows | None = None
+    s: torch.Tensor | None = None
+    s_next: torch.Tensor | None = None
+    r: torch.Tensor | None = None
+    done: torch.Tensor | None = None
+    ret: torch.Tensor | None = None
+    avail_next: torch.Tensor | None = None
+    a_next: torch.Tensor | None = None
+    follows: torch.Tensor | None = None
 
 
 class Replay:
@@ -76,6 +78,7 @@ class Replay:
         self.done = put(done.astype(np.float32))
         self.last = put(last)
         self.ret = put(data.to_go(hyper.gamma, reward))
+        self.first = put(data.start[:-1])  # the first transition of each episode
         self.batch_size, self.steps = hyper.batch_size, len(reward)
 
     def draw(self, seeds, step):
@@ -85,29 +88,34 @@ class Replay:
             seeds: K whole numbers.
             step: number of the gradient step. The same seed and step draw the same transitions.
         """
+        return self.at(*self.choose(seeds, step))
+
+    def choose(self, seeds, step):
+        """Return the transitions of a step, i64 [K,B], and a random whole number per seed. Arguments as `draw`."""
         rngs = [np.random.default_rng([int(seed), step]) for seed in seeds]
         t = np.stack([rng.integers(self.steps, size=self.batch_size) for rng in rngs])
         key = tuple(int(rng.integers(2**62)) for rng in rngs)
-        return self.at(torch.from_numpy(t), key)
+        return torch.from_numpy(t).to(self.view.device), key
+
+    def for_policies(self, t, key=()):
+        """Return the Batch at transitions t, i64 [K,B], without what values alone read."""
+        view = self.view[t]
+        avail = self.avail[view]
+        alive = (avail.sum(-1) > 1).float()
+        return Batch(o=self.obs.at(view), a=self.action[t], avail=avail, alive=alive, key=key)
 
     def at(self, t, key=()):
         """Return the Batch at transitions t, i64 [K,B]."""
         t = t.to(self.view.device)
         view, last = self.view[t], self.last[t]
-        avail = self.avail[view]
-        return Batch(
-            o=self.obs.at(view),
+        return self.for_policies(t, key)._replace(
             o_next=self.obs.at(view + 1),
             s=self.state[view],
             s_next=self.state[view + 1],
-            a=self.action[t],
-            avail=avail,
-            alive=(avail.sum(-1) > 1).float(),
             r=self.reward[t],
             done=self.done[t],
             ret=self.ret[t],
             avail_next=self.avail[view + 1],
             a_next=self.action[t + ~last],
             follows=(~last).float(),
-            key=key,
         )

@@ -37,6 +37,7 @@ EXPORTS = {  # build/code/<name>.py: the modules that a stage of dvc.yaml runs t
     "pull": (*BATTLES, "envs/smax_maps", "behaviour/levels", "behaviour/collect", "study/prepare"),
     "subsample": ("datasets/registry", "data/episodes"),
     "cards": ("datasets/cards", "datasets/coverage", "plots/replay", "plots/style", "data/episodes"),
+    "controls": (*BATTLES, "datasets/registry", "study/cell", "study/controls"),
     "omac": (*EVERY_CELL, "algorithms/omac"),
     "bc": (*EVERY_CELL, "algorithms/bc"),
     "icq": (*EVERY_CELL, "algorithms/icq"),

@@ -13,12 +13,13 @@ class TrainingResult:
     """A finished run.
 
     Attributes:
-        snapshots: [{"step", "policy": state dict of [K,...]}], the last one of the last step.
-        log: rows, a dict per seed and snapshot.
+        snapshots: [{"step", "policy": state dict of [K*P,...]}], the last one of the last step.
+        log: rows, a dict per seed and snapshot of the values, per seed, policy and snapshot of the policies.
         probe: {name: array [K] or [K,B]}, the last networks' diagnostics on the data trained on (`Trainer.probe`).
         held: the same on the held-out episodes, or None without them.
         nets: all networks.
-        policy: the network that acts, whose states the snapshots are.
+        policy: the network that acts, whose states the snapshots are: policy p of P of seed k is k*P + p.
+        temperatures: the names of the P policies of a seed.
     """
 
     snapshots: list
@@ -27,6 +28,7 @@ class TrainingResult:
     held: dict | None
     nets: torch.nn.Module
     policy: torch.nn.Module
+    temperatures: list
 
 
 @dataclass

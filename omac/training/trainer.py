@@ -5,28 +5,41 @@ training/diagnostics.py.
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
 from omac import algorithms
 from omac.nn.networks import generators
+from omac.nn.policy import repeat_parameters
 from omac.progress import bar
+from omac.schema import PUBLISHED
 from omac.training.checkpoint import fingerprint
 from omac.training.diagnostics import (
     DIAGNOSTICS_BATCH,
     FINAL_DIAGNOSTICS_BATCH,
     StepStatistics,
     evenly_spaced,
-    summarise,
-    summarise_held_out,
+    log_rows,
+    rows_at,
 )
 from omac.training.parameters import clip_per_seed, parameter_groups, target_pairs
 from omac.training.replay import Replay
 from omac.training.state import TrainingResult, TrainState
 
+SIGNAL_CHUNK = 2_048  # transitions whose signal is computed at once, when the values are finished
+
 
 class Diverged(RuntimeError):
     """A loss or gradient norm is no longer finite: names seed, step and loss. Nothing is written for that cell."""
+
+
+class Phase(NamedTuple):
+    """A part of training: "value", "policy", or "joint" for both side by side; the step that it begins at, and how many it has."""
+
+    name: str
+    begin: int
+    steps: int
 
 
 def pick_device(name="auto"):
@@ -43,7 +56,7 @@ def pick_device(name="auto"):
     return torch.device(name)
 
 
-def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progress=True, held=None):
+def train(data, algorithm, hyper, seeds, policies=None, checkpoint=None, device="auto", progress=True, held=None):
     """Train an algorithm for every seed.
 
     Args:
@@ -51,6 +64,8 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
         algorithm: its name in the registry.
         hyper: Hyper, the settings.
         seeds: K whole numbers.
+        policies: {temperature: Hyper}, the settings of each policy that is trained on a seed's values. Default: one, of
+            `hyper`. They may differ in what the policy's loss alone reads.
         checkpoint: path of a file, or None. It is written at every snapshot, and continued from when it belongs to the
             same data, settings, seeds and code. The result is that of a run without interruption.
         device: auto, cpu or cuda.
@@ -60,91 +75,101 @@ def train(data, algorithm, hyper, seeds, checkpoint=None, device="auto", progres
         TrainingResult.
     Raises:
         Diverged: a loss or gradient norm is not finite.
-        ValueError: an unknown algorithm or device, a schedule that the algorithm does not have, or a checkpoint that
-            cannot be read.
+        ValueError: an unknown algorithm or device, or a checkpoint that cannot be read.
     """
-    trainer = Trainer(data, algorithms.get(algorithm), hyper, seeds, device=pick_device(device), held=held)
-    if hyper.schedule == "sequential" and not trainer.learns_policy:
-        raise ValueError(
-            f"schedule is sequential, but {algorithm} acts by its values and has no policy to learn after them: choose joint"
-        )
+    policies = policies or {PUBLISHED: hyper}
+    trainer = Trainer(data, algorithms.get(algorithm), hyper, seeds, policies, pick_device(device), held)
     state = TrainState(trainer.nets, trainer.optimiser)
     if checkpoint:
-        mark = fingerprint([data, held], algorithm, hyper, seeds)
+        mark = fingerprint([data, held], algorithm, [hyper, *policies.values()], seeds)
         state.resume(checkpoint, mark)
     phases = trainer.phases()
-    total = hyper.steps * len(phases)
+    total = phases[-1].begin + phases[-1].steps
     with bar(f"{algorithm} {data.spec.map}" if progress else None, total, "step", state.step) as shown_bar:
-        for phase, begin in phases.items():
-            while state.step < begin + hyper.steps:
+        for phase in phases:
+            if phase.name == "policy":
+                trainer.finish_values()
+            while state.step < phase.begin + phase.steps:
                 # one update of all seeds
-                trainer.step(state.step, phase)
+                step = state.step - phase.begin
+                trainer.step(step, phase.name)
                 state.step += 1
                 shown_bar.update()
-                # now and then a snapshot: the policy, a row per seed, and a checkpoint to go on from
-                if state.step % hyper.eval_every == 0:
-                    finished = state.step == total
-                    if phase != "value":
-                        state.keep_policy(state.step - begin, trainer.policy)
-                    state.log += trainer.rows(state.step - begin, phase, finished)
+                # now and then a snapshot: the policies, rows, and a checkpoint to go on from
+                if (step + 1) % hyper.eval_every == 0:
+                    last = step + 1 == phase.steps
+                    if phase.name != "value":
+                        state.keep_policy(step + 1, trainer.policy)
+                    state.log += trainer.rows(step + 1, phase.name, last)
                     if checkpoint:
-                        state.save(checkpoint, mark, finished)
+                        state.save(checkpoint, mark, state.step == total)
     probe, held_probe = trainer.probes()
-    return TrainingResult(state.snapshots, state.log, probe, held_probe, trainer.nets, trainer.policy)
+    return TrainingResult(state.snapshots, state.log, probe, held_probe, trainer.nets, trainer.policy, list(policies))
 
 
 class Trainer:
     """K seeds in training: their data, networks and optimiser, and the updates of Algorithm 1."""
 
-    def __init__(self, data, alg, hyper, seeds, device="cpu", held=None):
+    def __init__(self, data, alg, hyper, seeds, policies=None, device="cpu", held=None):
         """Build the networks, their optimiser and the batches. Arguments as `train`; alg is the algorithm's module."""
         self.alg, self.hyper, self.seeds = alg, hyper, list(seeds)
+        self.policies = policies or {PUBLISHED: hyper}
+        self.hypers = tuple(self.policies.values())
         # the data; held-out ones are optional
         self.replay = Replay(data, hyper, device)
         self.held_out = None if held is None else Replay(held, hyper, device)
-        # the networks
+        # the networks; of that of the policies a copy for each temperature
         spec = data.spec
         if hyper.global_input == "joint_obs":
             spec = replace(spec, state=spec.n * spec.obs)
-        self.nets = alg.build(spec, hyper, generators(seeds)).to(device)
+        self.nets = alg.build(spec, hyper, generators(seeds))
+        self.learns_policy = hasattr(alg, "policy_loss")
+        if self.learns_policy:
+            repeat_parameters(alg.logits(self.nets), len(self.hypers))
+        self.nets = self.nets.to(device)
         self.policy = alg.logits(self.nets)
         # their parameters: in groups to be clipped and moved, in pairs for the targets
         self.groups = parameter_groups(self.nets, alg.GROUPS)
         self.online, self.target = target_pairs(self.nets, alg.TARGETS)
         rates = {group: hyper.lr_policy if group == "pi" else hyper.lr_value for group in self.groups}
         self.optimiser = torch.optim.Adam([{"params": p, "lr": rates[g]} for g, p in self.groups.items()], fused=True)
-        # what an algorithm may lack: values, a policy beside them, final diagnostics
         self.learns_values = bool(self.groups.keys() - {"pi"})
-        self.learns_policy = hasattr(alg, "policy_loss")
-        self.has_final_diagnostics = hasattr(alg, "examine")
+        self.signal = None  # of all transitions, when the values are finished
         self.statistics = StepStatistics()
 
     def phases(self):
-        """Return the phases of training in their order, and after how many steps each begins: {name: step}.
+        """Return the Phases of training, in their order.
 
-        "joint" trains values and policy together. With `schedule: sequential` "value" trains the values alone, then
-        "policy" the policy alone; an algorithm without values has one phase even so.
+        Algorithm 1 learns the values first (lines 3 to 9), then the policy (lines 10 to 12). Side by side it goes with
+        `schedule: joint`, where the values ask the policy, and where they act themselves.
         """
-        if self.hyper.schedule == "sequential" and self.learns_values:
-            return {"value": 0, "policy": self.hyper.steps}
-        return {"joint": 0}
+        if self.hyper.schedule == "joint" or not self.learns_policy or getattr(self.alg, "COUPLED", False):
+            return [Phase("joint", 0, self.hyper.steps)]
+        values = [Phase("value", 0, self.hyper.steps)] if self.learns_values else []
+        return [*values, Phase("policy", self.hyper.steps * len(values), self.hyper.policy_steps)]
 
     def step(self, step, phase):
-        """Take one gradient step of every seed: lines 4 to 11 of Algorithm 1.
+        """Take one gradient step of every seed: lines 4 to 8 of Algorithm 1, line 11, or both.
 
         Args:
-            step: number of the step over all phases. It decides the batch.
-            phase: a name of `phases`.
+            step: number of the step in its phase. It decides the batch.
+            phase: the name of a Phase.
         Raises:
             Diverged: a loss or gradient norm is not finite. No network has moved then.
         """
         # draw each seed's own transitions
-        batch = self.replay.draw(self.seeds, step)
+        t, key = self.replay.choose(self.seeds, step)
         # values: their losses, and the signal that weighs the policy
-        losses, signal = self.value_losses(batch, fixed=phase == "policy")
-        # the policy, where the algorithm has one
+        if phase == "policy":
+            batch, losses = self.replay.for_policies(t, key), {}
+            signal = self.signal_at(t)
+        else:
+            batch = self.replay.at(t, key)
+            losses, signal = self.alg.value_loss(self.nets, batch, self.hyper)
+            signal = self.scaled(signal) if phase == "joint" else signal
+        # the policies, where the algorithm has them
         if self.learns_policy and phase != "value":
-            losses["L_pi"] = self.alg.policy_loss(self.nets, batch, signal, self.hyper)
+            losses["L_pi"] = self.alg.policy_loss(self.nets, batch, signal, self.hypers)
         # one backward pass for all of them, clipped per seed and group
         norms = self.descend(losses, step)
         # targets follow (line 8)
@@ -153,21 +178,34 @@ class Trainer:
         # remember for the log
         self.statistics.add(losses, norms)
 
-    def value_losses(self, batch, fixed):
-        """Return the losses of the values, {name: [K]}, and the signal for the policy. `fixed` values have no loss."""
-        if not fixed:
-            return self.alg.value_loss(self.nets, batch, self.hyper)
-        with torch.no_grad():
-            _, signal = self.alg.value_loss(self.nets, batch, self.hyper)
-        return {}, signal
+    @torch.no_grad()
+    def finish_values(self):
+        """Compute once what policies read of the finished values, for every transition: line 10 costs nothing from now on."""
+        if not self.learns_values:
+            self.signal = {}
+            return
+        parts = []
+        for t in torch.arange(self.replay.steps, device=self.replay.view.device).split(SIGNAL_CHUNK):
+            parts.append(self.alg.signal(self.nets, self.replay.at(t.expand(len(self.seeds), -1)), self.hyper))
+        self.signal = self.scaled({name: torch.cat([x[name] for x in parts], 1) for name in parts[0]})
+
+    def scaled(self, signal):
+        """The signal in the scale of each policy, where the algorithm has one."""
+        return self.alg.scale(signal, self.hypers) if hasattr(self.alg, "scale") else signal
+
+    def signal_at(self, t):
+        """The finished values' signal at transitions t, i64 [K,B]: {name: [K,B,...]}."""
+        seed = torch.arange(len(t), device=t.device)[:, None]
+        return {name: x[seed, t] for name, x in self.signal.items()}
 
     def descend(self, losses, step):
-        """Move every network down its gradient. Returns the gradient norms before clipping, {"norm_<group>": [K]}."""
+        """Move every network down its gradient. Returns the gradient norms before clipping, {"norm_<group>": [K] or [K,P]}."""
         self._check_finite(losses, step)
         self.optimiser.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
+        torch.cat([x.flatten() for x in losses.values()]).sum().backward()
         moving = {group: p for group, p in self.groups.items() if p[0].grad is not None}
         norms = {f"norm_{group}": clip_per_seed(p, self.hyper.grad_clip) for group, p in moving.items()}
+        norms = {name: x if len(x) == len(self.seeds) else x.view(len(self.seeds), -1) for name, x in norms.items()}
         self._check_finite(norms, step)
         self.optimiser.step()
         return norms
@@ -179,22 +217,27 @@ class Trainer:
             torch._foreach_lerp_(self.target, self.online, self.hyper.polyak)
 
     def _check_finite(self, numbers, step):
-        """Raise Diverged unless all `numbers`, {name: [K]}, are finite."""
-        table = torch.stack(list(numbers.values()))
-        if not torch.isfinite(table).all():
-            i, k = torch.nonzero(~torch.isfinite(table))[0].tolist()
-            raise Diverged(
-                f"seed {self.seeds[k]}, step {step}: {list(numbers)[i]} is {table[i, k].item()}; no result is written. "
-                "Lower the learning rates, beta or grad_clip"
-            )
+        """Raise Diverged unless all `numbers`, {name: [K] or [K,P]}, are finite."""
+        if torch.isfinite(torch.cat([x.flatten() for x in numbers.values()])).all():
+            return
+        name, x = next((name, x) for name, x in numbers.items() if not torch.isfinite(x).all())
+        k, *p = torch.nonzero(~torch.isfinite(x))[0].tolist()
+        which = f", {list(self.policies)[p[0]]}" if len(self.policies) > 1 and p else ""
+        raise Diverged(
+            f"seed {self.seeds[k]}{which}, step {step}: {name} is {x[(k, *p)].item()}; no result is written. "
+            "Lower the learning rates, beta or grad_clip"
+        )
 
     @torch.no_grad()
     def probe(self, replay):
-        """Diagnose the networks on transitions evenly spaced over a Replay.
+        """Diagnose the values on transitions evenly spaced over a Replay.
 
         Returns:
-            {name: array [K] or [K,B]}: what the algorithm diagnoses, and `ret`, the discounted return-to-go [K,B].
+            {name: array [K] or [K,B]}: what the algorithm diagnoses, and `ret`, the discounted return-to-go [K,B]. {} where
+            it learns no values.
         """
+        if not self.learns_values:
+            return {}
         batch = evenly_spaced(replay, DIAGNOSTICS_BATCH, len(self.seeds))
         found = self.alg.diagnose(self.nets, batch, self.hyper)
         return {name: x.cpu().numpy() for name, x in {**found, "ret": batch.ret}.items()}
@@ -204,32 +247,50 @@ class Trainer:
         return self.probe(self.replay), None if self.held_out is None else self.probe(self.held_out)
 
     @torch.no_grad()
+    def probe_policies(self, replay):
+        """Diagnose what acts on transitions evenly spaced over a Replay: {name: array [K,P]}."""
+        t = rows_at(replay, DIAGNOSTICS_BATCH, len(self.seeds))
+        batch = replay.at(t)
+        if self.signal is not None and replay is self.replay:
+            signal = self.signal_at(t)
+        elif hasattr(self.alg, "signal"):
+            signal = self.scaled(self.alg.signal(self.nets, batch, self.hyper))
+        else:
+            signal = {}
+        found = self.alg.diagnose_policy(self.nets, batch, signal, self.hypers)
+        return {name: x.cpu().numpy() for name, x in found.items()}
+
+    @torch.no_grad()
     def final_diagnostics(self):
-        """Measure what the algorithm measures once, of its finished values: {name: K numbers}, empty for most."""
-        if not self.has_final_diagnostics:
-            return {}
-        batch = evenly_spaced(self.replay, FINAL_DIAGNOSTICS_BATCH, len(self.seeds))
-        found = self.alg.examine(self.nets, batch, self.hyper)
+        """Measure what is measured once, of finished values: {name: K numbers}.
+
+        q_tot_start: the mean of Q_tot where held-out episodes begin; and what the algorithm examines.
+        """
+        found = {}
+        if hasattr(self.alg, "examine"):
+            batch = evenly_spaced(self.replay, FINAL_DIAGNOSTICS_BATCH, len(self.seeds))
+            found |= self.alg.examine(self.nets, batch, self.hyper)
+        if self.learns_values and self.held_out is not None:
+            batch = self.held_out.at(self.held_out.first.expand(len(self.seeds), -1))
+            values = self.alg.diagnose(self.nets, batch, self.hyper)
+            found |= {"q_tot_start": values["q_tot"].mean(1)} if "q_tot" in values else {}
         return {name: x.tolist() for name, x in found.items()}
 
-    def rows(self, step, phase, finished):
-        """Return what is logged at a snapshot, a dict per seed.
+    def rows(self, step, phase, last):
+        """Return what is logged at a snapshot: a dict per seed, and where policies are trained per seed and policy.
 
         Args:
             step: steps of this phase so far.
             phase: its name.
-            finished: whether this was the last step of all.
+            last: whether this was the last step of the phase.
         """
         numbers = self.statistics.flush()
-        if finished:
-            numbers |= self.final_diagnostics()
-        probe, held = self.probes()
-        rows = []
-        for k, seed in enumerate(self.seeds):
-            row = {"seed": seed, "step": step, "phase": phase}
-            row |= {name: x[k] for name, x in numbers.items()}
-            row |= summarise(probe, k)
-            if held is not None:
-                row |= summarise_held_out(held, k)
-            rows.append(row)
-        return rows
+        probes = (None, None)
+        if phase != "policy":
+            numbers |= self.final_diagnostics() if last else {}
+            probes = self.probes()
+        acting = [None, None]
+        if phase != "value":
+            acting = [self.probe_policies(self.replay), self.held_out and self.probe_policies(self.held_out)]
+        about = {"step": step, "phase": phase}
+        return log_rows(about, self.seeds, list(self.policies), numbers, probes, acting)

@@ -103,7 +103,7 @@ def find(source, map_name, level):
     if source not in SOURCES:
         raise ValueError(
             f"unknown source {source!r}; there are smax (embedded, rolled out on this machine) and {', '.join(SOURCES)} "
-            f"(StarCraft II){guess(source, ['smax', *SOURCES])}"
+            f"(StarCraft II); a file of your own becomes a data set with `python -m omac import`{guess(source, ['smax', *SOURCES])}"
         )
     entry = SOURCES[source]
     for what, value, known in (("map", map_name, entry.maps), ("level", level, entry.levels)):

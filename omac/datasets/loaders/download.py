@@ -25,15 +25,15 @@ from omac import paths
 from omac.data.episodes import sha256
 from omac.data.hdf5 import SIGNATURE
 from omac.data.validation import DataError
-from omac.paths import shown
+from omac.paths import alone, shown
 from omac.progress import bar
 
 REMEDY = "the same command goes on from there; without a network set OMAC_MIRROR to a folder or address that holds"
 ATTEMPTS = 5  # connections that may break, or be put off, before giving up; what arrived stays
-WAIT = (20, 60)  # seconds to connect, and without a byte
+TIMEOUT = (20, 60)  # seconds to connect, and without a byte
 BUSY = (408, 429, 500, 502, 503, 504)  # answers of a server that may know better in a moment
 PAUSE = 60  # seconds that a server may ask to be left alone; the first pause is one, and each is twice the last
-SLOWEST = 1024  # bytes a second, over the second of WAIT
+SLOWEST = 1024  # bytes a second, over the second of TIMEOUT
 BLOCK = 1 << 16
 LARGEST = 64 << 30  # bytes that an archive may unpack to
 
@@ -85,7 +85,7 @@ def obtain(entry, file, digest=None, url=None):
                 shown(there / folder), "file", "nothing there", f"{entry.get}; put it at <OMAC_MIRROR>/{file}"
             )
         digests = {p.name: sha256(p) for p in found}
-        return found, {"address": f"OMAC_MIRROR/{folder}", "files": _short(digests)}
+        return found, {"address": f"OMAC_MIRROR/{folder}", "files": short_list(digests)}
     if isinstance(there, Path):
         path = there / file
         if not path.is_file():
@@ -109,7 +109,7 @@ def obtain(entry, file, digest=None, url=None):
     return [path], {"address": address, "files": {PurePosixPath(file).name: got}}
 
 
-def _short(digests):
+def short_list(digests):
     """{name: sha256} of few files; of many, their number and the sha256 of all these lines (`sha256sum *`)."""
     if len(digests) <= 16:
         return digests
@@ -120,30 +120,31 @@ def _short(digests):
 def download(url, path, digest=None):
     """The file at `url` as `path`, which is taken as it is if it is there; a broken download goes on where it stopped.
 
+    Two processes that ask for the same file do so one after the other, and the second finds it there.
     Raises ConnectionError when the address cannot be read to its end, DataError for another digest, or for what is no file
     of that kind, such as a login page. One line each, without what is secret in the address.
     """
-    if path.is_file() and _foreign(path):
-        path.unlink()
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
-        _fetch(url, part, digest is not None)
-        _tag(part).unlink(missing_ok=True)
-        if found := _foreign(part, path.suffix):
-            part.unlink()
-            cause = "a login or error page in place of the file: nothing was kept, try the address in a browser"
-            raise DataError(public(url), "file", found, cause)
-        os.replace(part, path)
-    if digest and (got := sha256(path)) != digest:
-        path.unlink()
-        raise DataError(
-            public(url),
-            "sha256",
-            f"{got}, expected {digest}",
-            "damaged on its way or changed there: deleted, run the command again",
-        )
-    return path
+    with alone(path.with_name(f".{path.name}.lock"), f"another process downloads {shown(path)}"):
+        if path.is_file() and _foreign(path):
+            path.unlink()
+        if not path.is_file():
+            part = path.with_name(f"{path.name}.part")
+            _fetch(url, part, digest is not None)
+            _tag(part).unlink(missing_ok=True)
+            if found := _foreign(part, path.suffix):
+                part.unlink()
+                cause = "a login or error page in place of the file: nothing was kept, try the address in a browser"
+                raise DataError(public(url), "file", found, cause)
+            os.replace(part, path)
+        if digest and (got := sha256(path)) != digest:
+            path.unlink()
+            raise DataError(
+                public(url),
+                "sha256",
+                f"{got}, expected {digest}",
+                "damaged on its way or changed there: deleted, run the command again",
+            )
+        return path
 
 
 def _foreign(path, suffix=None):
@@ -240,7 +241,7 @@ def _keep(url, answer, part, have, total):
                 f.write(block)
                 progress.update(len(block))
                 got += len(block)
-                if (passed := time.monotonic() - since) > WAIT[1]:
+                if (passed := time.monotonic() - since) > TIMEOUT[1]:
                     if got < SLOWEST * passed:
                         raise ConnectionError(
                             f"{public(url)}: {got} bytes in {passed:.0f} seconds, too slow to wait for"
@@ -253,18 +254,18 @@ def _keep(url, answer, part, have, total):
 
 
 def _answer(url, ask):
-    """The answer to a request, its body still to be read, within WAIT: headers, too, may come byte by byte."""
+    """The answer to a request, its body still to be read, within TIMEOUT: headers, too, may come byte by byte."""
     found = queue.SimpleQueue()
 
     def get():
         try:
-            found.put(requests.get(url, headers=ask, stream=True, timeout=WAIT))
+            found.put(requests.get(url, headers=ask, stream=True, timeout=TIMEOUT))
         except Exception as e:
             found.put(e)
 
     threading.Thread(target=get, daemon=True).start()
     try:
-        answer = found.get(timeout=sum(WAIT))
+        answer = found.get(timeout=sum(TIMEOUT))
     except queue.Empty:
         raise requests.Timeout from None
     if isinstance(answer, requests.RequestException):
@@ -302,12 +303,19 @@ def unpack(archive):
     written, if one member would land outside, is no plain file or folder, or if all are absurdly large.
     """
     target = paths.BUILD / "downloads" / f"{archive.stem}-{sha256(archive)[:12]}"
+    with alone(target.with_name(f".{target.name}.lock"), f"another process unpacks {shown(archive)}"):
+        _unpack(archive, target)
+    return target
+
+
+def _unpack(archive, target):
+    """Unpack a zip as the folder `target`, if it is not there as it should be."""
     name = shown(archive)
     try:
         with zipfile.ZipFile(archive) as z:
             if target.is_dir():
                 if _as_packed(target, z):
-                    return target
+                    return
                 print(f"{shown(target)} is not what {name} holds: unpacking it anew")
                 shutil.rmtree(target)
             for member in z.infolist():
@@ -332,7 +340,6 @@ def unpack(archive):
         raise DataError(
             name, "file", str(e).replace("\n", " "), "a damaged archive: delete it and pull again"
         ) from None
-    return target
 
 
 def _as_packed(folder, z):

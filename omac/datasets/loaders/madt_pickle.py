@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from omac.data.validation import DataError, beyond
-from omac.datasets.loaders import outcomes, pickles
+from omac.data.validation import WHOLE, DataError, beyond, returns_to_go
+from omac.datasets.loaders import elsewhere, outcomes, pickles
 from omac.datasets.loaders.starcraft import (
     NO_FINAL_VIEW,
     close_battle,
@@ -20,50 +20,69 @@ from omac.progress import bar
 AGENTS, WIDEST = 30, 10_000  # at most, and numbers of one view
 SHARED = 64  # places that may hold the same numbers, as all agents do that share a view
 NUMBERS = {int, float, bool}
+HOW_READ = (
+    "The state is all agents' g, one after another. An agent whose record stops at its death has zeros but for its id, the no-op "
+    "and no other action from there"
+)
 CAUSE = "another layout than [agent][t] = [g, o, a, r, d, avail]"
 
 
 def load(files, about):
     """Yield Episodes from pickles, in the given order. Raises DataError for a file that holds more than numbers or another layout."""
-    limit = limit_of(about["map"], shown(files[0]))
-    first = _read(files[0], limit)
-    said = (
-        f"{NO_FINAL_VIEW} (truncated: not won and as long as the limit; the card counts them). The state is all agents' g, one after another. An agent whose record "
-        "stops at its death has zeros but for its id, the no-op and no other action from there. "
-        + outcomes.told(about["map"], False, 0)
-    )
-    widths = [*first["obs"].shape[1:], first["state"].shape[1], first["avail"].shape[2]]
-    about = {
-        **about,
-        "horizon": limit,
-        "sizes": sizes_of(about["env"], about["map"], widths),
-        "conversion": said,
-    }
+    starcraft = elsewhere.is_starcraft(about["env"])
+    limit = limit_of(about["map"], shown(files[0])) if starcraft else WHOLE
+    about = {**about, "sizes": sizes_of(about["env"], about["map"], _widths(_read(files[0], limit))), "horizon": limit}
+    if not starcraft:
+        yield from _of_any_environment(files, about)
+        return
+    said = f"{NO_FINAL_VIEW} (truncated: not won and as long as the limit; the card counts them)"
+    about["conversion"] = f"{said}. {HOW_READ}. {outcomes.told(about['map'], False, 0)}"
     yield from group_battles(_battles(files, about), about)
 
 
-def _battles(files, about):
+def _of_any_environment(files, about):
+    """The same where no limit and no scale is known: all is read before the first part, for they are what was recorded."""
+    battles = [
+        typed(shown(path), close_battle(**x, truncated=False, win=False, unknown=True), about["env"])
+        for path, x in _all(files, about)
+    ]
+    reward = np.concatenate([b.reward for b in battles]).astype(np.float64)
+    start = np.concatenate([[0], np.cumsum([len(b.reward) for b in battles])])
+    name = shown(files[0].parent)
+    if found := returns_to_go(reward, start):
+        raise DataError(name, *found)
+    about |= {"horizon": int(np.diff(start).max()), "reward_scale": elsewhere.reward_scale(name, reward, start)}
+    about["conversion"] = f"{elsewhere.NO_FINAL_VIEW}. {HOW_READ}. {elsewhere.told(len(battles), 0)}"
+    yield from group_battles(battles, about)
+
+
+def _widths(x):
+    return [*x["obs"].shape[1:], x["state"].shape[1], x["avail"].shape[2]]
+
+
+def _all(files, about):
+    """Yield (path, battle as of `_read`). Raises DataError for one of other sizes than the first."""
     with bar(f"{about['map']} {about['level']}", len(files), "episode") as progress:
         for path in files:
             x = _read(path, about["horizon"])
-            found = [*x["obs"].shape[1:], x["state"].shape[1], x["avail"].shape[2]]
-            if found != about["sizes"]:
-                raise DataError(
-                    shown(path),
-                    "o",
-                    f"[n, O, S, A] is {found}, expected {about['sizes']}",
-                    "another map or observation",
-                )
-            steps = len(x["reward"])
-            paid = outcomes.pay(about["map"], x["reward"].astype(np.float64), np.array([0, steps]))
-            if paid.early[0] and outcomes.bonus(about["map"])[0] >= outcomes.PHYSICAL:
-                raise DataError(
-                    shown(path), "r", "the bonus of a win is paid before the last step", "ends that are out of step"
-                )
-            win, unknown = bool(paid.won[0]), bool(paid.odd[0]) and steps < about["horizon"]
-            truncated = not win and steps == about["horizon"]
+            if _widths(x) != about["sizes"]:
+                found = f"[n, O, S, A] is {_widths(x)}, expected {about['sizes']}"
+                raise DataError(shown(path), "o", found, "another map or observation")
             progress.update()
-            yield typed(shown(path), close_battle(**x, truncated=truncated, win=win, unknown=unknown))
+            yield path, x
+
+
+def _battles(files, about):
+    for path, x in _all(files, about):
+        steps = len(x["reward"])
+        paid = outcomes.pay(about["map"], x["reward"].astype(np.float64), np.array([0, steps]))
+        if paid.early[0] and outcomes.bonus(about["map"])[0] >= outcomes.PHYSICAL:
+            raise DataError(
+                shown(path), "r", "the bonus of a win is paid before the last step", "ends that are out of step"
+            )
+        win, unknown = bool(paid.won[0]), bool(paid.odd[0]) and steps < about["horizon"]
+        truncated = not win and steps == about["horizon"]
+        yield typed(shown(path), close_battle(**x, truncated=truncated, win=win, unknown=unknown))
 
 
 def _read(path, limit):

@@ -7,7 +7,7 @@ import numpy as np
 
 from omac.data import hdf5
 from omac.data.validation import DataError, beyond, returns_to_go
-from omac.datasets.loaders import outcomes
+from omac.datasets.loaders import elsewhere, outcomes
 from omac.datasets.loaders.starcraft import (
     GROUP,
     RecordedBattle,
@@ -22,6 +22,7 @@ from omac.paths import shown
 
 AXES = {"obs": 4, "state": 3, "avail_actions": 4, "actions": 3, "reward": 2, "terminated": 2, "filled": 2}
 KEYS = tuple(AXES)  # all but the first three may have a last axis of 1
+FINAL_VIEW = "The view after the last step is in the file and kept"
 DAMAGED = "truncated, damaged or no HDF5 file: get it again"
 
 
@@ -60,23 +61,34 @@ def load(files, about):
             if _sizes(x) != sizes:
                 found = f"[n, O, S, A] is {_sizes(x)}, in {name} it is {sizes}"
                 raise DataError(other, "obs", found, "parts of two maps")
-        limit = limit_of(about["map"], name, max(x["filled"].shape[1] for _, x in opened) - 1)
+        starcraft = elsewhere.is_starcraft(about["env"])
+        limit = max(x["filled"].shape[1] for _, x in opened) - 1
+        limit = limit_of(about["map"], name, limit) if starcraft else limit
         blocks = [(file, x, lo) for file, x in opened for lo in range(0, len(x["filled"]), GROUP)]
         if not blocks:
             raise DataError(name, "filled", "no episodes", "an empty upload")
         holes = {file: {k: hdf5.unwritten(v) for k, v in x.items()} for file, x in opened}
-        looks = [_look(file, x, lo, limit, about["map"], holes[file]) for file, x, lo in blocks]
+        map_name = about["map"] if starcraft else None
+        looks = [_look(file, x, lo, limit, map_name, holes[file]) for file, x, lo in blocks]
         look = Look(*map(np.concatenate, zip(*looks, strict=True)))
-        ends = _ends(name, look, limit, about["map"])
-        about = {
-            **about,
-            "horizon": int(limit),
-            "sizes": sizes_of(about["env"], about["map"], sizes),
-            "conversion": _said(about["map"], look, ends),
-        }
+        about = {**about, "sizes": sizes_of(about["env"], about["map"], sizes)}
+        if starcraft:
+            ends = _ends(name, look, limit, map_name)
+            about |= {"horizon": int(limit), "conversion": _said(map_name, look, ends)}
+        else:
+            ends = _flagged(name, look)
+            about |= {
+                "horizon": int(look.steps.max()),
+                "conversion": f"{FINAL_VIEW}. {elsewhere.told(len(look.steps), int(ends.truncated.sum()))}",
+            }
+            about["reward_scale"] = elsewhere.reward_scale(name, look.reward, _offsets(look))
         parts = np.split(np.arange(len(look.steps)), np.cumsum([len(x.steps) for x in looks])[:-1])
         yield from group_battles(
-            (b for (file, x, lo), at in zip(blocks, parts, strict=True) for b in _battles(file, x, lo, look, ends, at)),
+            (
+                typed(place, b, about["env"])
+                for (file, x, lo), at in zip(blocks, parts, strict=True)
+                for place, b in _battles(file, x, lo, look, ends, at)
+            ),
             about,
         )
 
@@ -106,7 +118,7 @@ def _read(x, key, lo):
 
 
 def _look(name, x, lo, limit, map_name, holes):
-    """The Look at up to GROUP episodes. Raises DataError where their flags say nothing."""
+    """The Look at up to GROUP episodes. Raises DataError where their flags say nothing. map_name: None, not StarCraft II's."""
     filled, flag = (flags(name, k, _read(x, k, lo)) for k in ("filled", "terminated"))
     steps, e = filled.sum(1) - 1, np.arange(len(filled))
 
@@ -128,7 +140,7 @@ def _look(name, x, lo, limit, map_name, holes):
         "ends are out of step with filled",
     )
     refuse(
-        ~flagged & (steps < limit),
+        ~flagged & (steps < limit) & (map_name is not None),
         "terminated",
         f"stops unflagged before its limit of {limit} steps",
         "the terminal transition was dropped",
@@ -141,19 +153,33 @@ def _look(name, x, lo, limit, map_name, holes):
         raise DataError(name, *found)
     last = flags(name, "avail_actions", avail[e, steps])
     n, _, _, A = _sizes(x)
+    fallen = np.zeros((2, len(e)), bool) if map_name is None else outcomes.fallen(map_name, state, filled, n, A)
     return Look(
         steps,
         flagged,
         last[..., 1:].any((1, 2)),  # the dead have the no-op alone
         last[..., outcomes.NO_ATTACKS :].any((1, 2)),
-        *outcomes.fallen(map_name, state, filled, n, A),
+        *fallen,
         reward.astype(np.float64),
     )
 
 
+def _offsets(look):
+    """Where the rewards of each battle begin, int [N + 1]."""
+    return np.concatenate([[0], np.cumsum(look.steps)])
+
+
+def _flagged(name, look):
+    """How episodes of an unknown environment ended: as flagged. Raises DataError for returns-to-go in place of rewards."""
+    if found := returns_to_go(look.reward, _offsets(look)):
+        raise DataError(name, *found)
+    never = np.zeros(len(look.steps), bool)
+    return Ends(truncated=~look.flagged, win=never, unknown=~never, broken=never)
+
+
 def _ends(name, look, limit, map_name):
     """How all battles ended. Raises DataError where rewards, states and flags contradict one another."""
-    start, count = np.concatenate([[0], np.cumsum(look.steps)]), len(look.steps)
+    start, count = _offsets(look), len(look.steps)
     if found := returns_to_go(look.reward, start):
         raise DataError(name, *found)
     returns, paid = np.add.reduceat(look.reward, start[:-1]), outcomes.pay(map_name, look.reward, start)
@@ -193,16 +219,16 @@ def _ends(name, look, limit, map_name):
 
 def _said(map_name, look, ends):
     """What was read from where, in words."""
-    said = "The view after the last step is in the file and kept. An end that the time limit set is truncated, not terminated"
+    said = f"{FINAL_VIEW}. An end that the time limit set is truncated, not terminated"
     if broken := int(ends.broken.sum()):
         said += f", and so is the end of {broken} battle{'s' * (broken > 1)} that came undecided before it, as after a restart of the simulator"
     return f"{said}. {outcomes.told(map_name, bool(look.readable.all()), int(ends.unknown.sum()))}"
 
 
 def _battles(name, x, lo, look, ends, at):
-    """Yield the battles at places `at` of all, which begin at `lo` in this file."""
+    """Yield (where it is, RecordedBattle) of the battles at places `at` of all, which begin at `lo` in this file."""
     blocks = [_read(x, k, lo) for k in ("obs", "state", "avail_actions", "actions", "reward")]
     for e, i in enumerate(at):
         t = look.steps[i]
         rows = [block[e, : t + 1] for block in blocks[:3]] + [block[e, :t] for block in blocks[3:]]
-        yield typed(f"{name}: episode {lo + e}", RecordedBattle(*rows, *(bool(k[i]) for k in ends[:3])))
+        yield f"{name}: episode {lo + e}", RecordedBattle(*rows, *(bool(k[i]) for k in ends[:3]))

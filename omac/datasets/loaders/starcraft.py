@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from omac.data.episodes import Episodes
-from omac.data.validation import LARGEST_SMAC, DataError, beyond
+from omac.data.validation import LARGEST_SMAC, LARGEST_VALUE, DataError, beyond
 
 GROUP = 256  # battles that are in memory at a time
 LIMITS = {  # SMAC's step limits
@@ -79,12 +79,13 @@ class RecordedBattle(NamedTuple):
 DTYPES = {"obs": np.float32, "state": np.float32, "avail": bool, "action": np.int16, "reward": np.float32}
 
 
-def typed(name, battle):
+def typed(name, battle, env="smac"):
     """The RecordedBattle with the types of Episodes. Raises DataError for a value that a type cannot hold, or that cannot be one."""
+    largest = LARGEST_SMAC if env.startswith("smac") else LARGEST_VALUE
     x = {k: getattr(battle, k) for k in DTYPES}
     for key in ("obs", "state", "reward"):
         numbers(name, key, x[key])
-        if found := beyond(key, x[key], np.finfo(np.float32).max if key == "reward" else LARGEST_SMAC):
+        if found := beyond(key, x[key], np.finfo(np.float32).max if key == "reward" else largest):
             raise DataError(name, *found)
     flags(name, "avail", x["avail"])
     whole(name, "action", x["action"], x["avail"].shape[-1])

@@ -8,7 +8,7 @@ import psutil
 
 from omac.data.hdf5 import SMALL
 from omac.data.validation import DataError, beyond, returns_to_go
-from omac.datasets.loaders import outcomes
+from omac.datasets.loaders import elsewhere, outcomes
 from omac.datasets.loaders.starcraft import (
     NO_FINAL_VIEW,
     close_battle,
@@ -18,6 +18,7 @@ from omac.datasets.loaders.starcraft import (
     numbers,
     sizes_of,
     typed,
+    whole,
 )
 from omac.paths import shown
 
@@ -31,7 +32,7 @@ def load(folder, about):
     """
     uid = _uid(folder, about["level"])
     name = shown(uid)
-    store = _Store(uid)
+    store = Store(uid)
     reward = store["rewards"]
     numbers(name, "rewards", reward)
     if found := beyond("rewards", reward, np.finfo(np.float32).max):
@@ -39,7 +40,10 @@ def load(folder, about):
     if (reward != reward[:, :1]).any():
         t = int(np.argmax((reward != reward[:, :1]).any(1)))
         raise DataError(
-            name, "rewards", f"agents are paid {reward[t].tolist()} at step {t}", "no team reward: not SMAC"
+            name,
+            "rewards",
+            f"agents are paid {reward[t].tolist()} at step {t}",
+            "no team reward: not a cooperative task, and not SMAC",
         )
     reward = reward[:, 0]
     end = flags(name, "terminals", store["terminals"]).all(-1)  # a flag of one agent alone is its death
@@ -49,22 +53,29 @@ def load(folder, about):
         raise DataError(
             name, "terminals", f"no end in {len(end)} steps", "deaths alone were recorded, or another layout"
         )
-    start, limit = np.concatenate([[0], stop[:-1]]), limit_of(about["map"], name)
+    start = np.concatenate([[0], stop[:-1]])
     steps = stop - start
+    starcraft = elsewhere.is_starcraft(about["env"])
+    limit = limit_of(about["map"], name) if starcraft else int(steps.max())
     if steps.max() > limit:
         raise DataError(name, "terminals", f"a battle of {steps.max()} steps, the limit is {limit}", "an end was lost")
     offsets, paid_for = np.append(start, stop[-1]), reward[: stop[-1]].astype(np.float64)
     if found := returns_to_go(paid_for, offsets):
         raise DataError(name, *found)
-    paid = outcomes.pay(about["map"], paid_for, offsets)
-    outcomes.check_scale(name, np.add.reduceat(paid_for, start), paid)
-    win, unknown = end[stop - 1] & paid.won, end[stop - 1] & paid.odd & (steps < limit)
-    truncated = ~win & (~end[stop - 1] | (steps == limit))
+    if starcraft:
+        paid = outcomes.pay(about["map"], paid_for, offsets)
+        outcomes.check_scale(name, np.add.reduceat(paid_for, start), paid)
+        win, unknown = end[stop - 1] & paid.won, end[stop - 1] & paid.odd & (steps < limit)
+        truncated = ~win & (~end[stop - 1] | (steps == limit))
+        how = [outcomes.told(about["map"], False, int(unknown.sum()))]
+    else:
+        truncated, win, unknown = ~end[stop - 1], np.zeros(len(stop), bool), np.ones(len(stop), bool)
+        how = [elsewhere.told(len(stop), int(truncated.sum()))]
+        about = {**about, "reward_scale": elsewhere.reward_scale(name, paid_for, offsets)}
     if (truncated & (steps == 1)).any():
         raise DataError(name, "truncations", "a battle was cut off after one step", "flags that are not ends")
-    said = [
-        f"{NO_FINAL_VIEW} ({int(truncated.sum())} of {len(stop)} battles: truncated, and undecided where their length is the limit)"
-    ]
+    cut_off = f"{int(truncated.sum())} of {len(stop)} battles: truncated, and undecided where their length is the limit"
+    said = [f"{NO_FINAL_VIEW} ({cut_off})" if starcraft else elsewhere.NO_FINAL_VIEW]
     if stop[-1] < len(end):
         said.append(f"{len(end) - stop[-1]} steps of an unfinished last battle are left out")
     obs, state, legal, _ = map(store.shape, KEYS[:4])
@@ -73,7 +84,7 @@ def load(folder, about):
         **about,
         "horizon": limit,
         "sizes": sizes_of(about["env"], about["map"], widths),
-        "conversion": ". ".join([*said, outcomes.told(about["map"], False, int(unknown.sum()))]),
+        "conversion": ". ".join(said + how),
     }
 
     def battles():
@@ -82,9 +93,29 @@ def load(folder, about):
             battle = close_battle(
                 obs, state.reshape(b - a, -1), legal, action, reward[a:b], truncated[e], win[e], unknown[e]
             )
-            yield typed(f"{name}: battle {e}", battle)
+            yield typed(f"{name}: battle {e}", battle, about["env"])
 
     yield from group_battles(battles(), about)
+
+
+def rows(uid):
+    """Read the arrays of one uid as they are: the names of Episodes, and `stop` int [N], where episodes end. Raises DataError."""
+    store, name = Store(uid), shown(uid)
+    view = {k: store[key] for k, key in zip(("obs", "state", "avail", "action"), KEYS[:4], strict=True)}
+    end, cut = (flags(name, key, store[key]).all(-1) for key in ("terminals", "truncations"))
+    for key in ("obs", "state", "reward"):
+        numbers(name, key, view[key] if key in view else store["rewards"])
+    avail = flags(name, "infos.legals", view["avail"])
+    whole(name, "actions", view["action"], avail.shape[-1])
+    paid = store["rewards"][:, 0]
+    return {
+        **view,
+        "avail": avail,
+        "reward": paid,
+        "terminated": end,
+        "truncated": cut,
+        "stop": np.flatnonzero(end | cut) + 1,
+    }
 
 
 def _uid(folder, level):
@@ -109,7 +140,7 @@ def _uid(folder, level):
     return right[0]
 
 
-class _Store:
+class Store:
     """The arrays of one uid up to `vault_index`, without their leading axis of 1; datasets are named with a dot at the end."""
 
     AHEAD = 20_000  # steps read at a time

@@ -1,6 +1,5 @@
 """Real StarCraft II (oxwhirl/smac) behind the Battle contract: one game process for each battle, all step at once."""
 
-import importlib.util
 import os
 import weakref
 
@@ -8,28 +7,11 @@ import numpy as np
 
 from omac.envs.battle import Spec, Step, View, check_actions
 from omac.envs.smac import madt_obs
+from omac.envs.smac.package import require_smac
 from omac.envs.smac.process import Fight, Slot, end_all
-from omac.envs.smac.worker import Crash, Frame, Missing, Refused
+from omac.envs.smac.worker import CannotRun, Crash, Frame, Missing, Refused
 
-HOW = "pip install -e '.[smac]' (from its git repository) and install StarCraft II 4.10 with SC2PATH set"
 FACTORY = "smac.env:StarCraft2Env"
-
-
-def require_smac():
-    """Raise RuntimeError unless the StarCraft Multi-Agent Challenge is installed; tells PyPI's unrelated `smac` apart."""
-    try:
-        found, right = importlib.util.find_spec("smac"), None
-        right = found and importlib.util.find_spec("smac.env")
-    except ImportError:
-        found, right = True, None
-    if not found:
-        raise RuntimeError(
-            f"the StarCraft Multi-Agent Challenge is not installed: {HOW}. PyPI's package `smac` is another program"
-        )
-    if not right:
-        raise RuntimeError(
-            f"the installed package `smac` is PyPI's SMAC3, a hyper-parameter optimiser: pip uninstall smac, then {HOW}"
-        )
 
 
 def most_battles():
@@ -41,6 +23,16 @@ def most_battles():
             f"OMAC_SC2_PROCESSES is {text!r}, not a whole number above 0: set it to the games to run at once"
         )
     return int(text)
+
+
+def wants_fresh_games():
+    """Whether each battle gets a game of its own: OMAC_SC2_FRESH, 1 or 0; default 1."""
+    text = os.environ.get("OMAC_SC2_FRESH") or "1"
+    if text not in ("0", "1"):
+        raise ValueError(
+            f"OMAC_SC2_FRESH is {text!r}; it must be 1, a game for each battle, or 0, battles in a running game"
+        )
+    return text == "1"
 
 
 class Smac:
@@ -66,7 +58,7 @@ class Smac:
         if factory == FACTORY:
             require_smac()
         self.battles, self.begun = battles, False
-        self.fresh = os.environ.get("OMAC_SC2_FRESH", "1") != "0" if fresh is None else fresh
+        self.fresh = wants_fresh_games() if fresh is None else fresh
         last = observation == "madt"
         # continuing_episode only makes the package say that the time limit, not a defeat, ended a battle
         settings = {"map_name": map_name, "obs_last_action": last, "continuing_episode": True, **settings}
@@ -150,6 +142,9 @@ class Smac:
                 f"StarCraft II or its maps were not found ({e}): install StarCraft II 4.10, set SC2PATH to its folder "
                 "and put SMAC's maps into its Maps/SMAC_Maps/"
             ) from None
+        except CannotRun as e:
+            self.close()
+            raise RuntimeError(f"StarCraft II is there and cannot be run: {e}") from None
         except BaseException:
             self.close()
             raise

@@ -10,7 +10,7 @@ from multiprocessing import connection
 
 import numpy as np
 
-from omac.envs.smac.worker import Crash, Missing, Refused, serve
+from omac.envs.smac.worker import OURS, Crash, serve
 
 GRACE = 10.0  # seconds that a process may take to close its game
 ALIKE = 1e-5  # how far a replayed battle's numbers may lie from those that were seen
@@ -31,7 +31,7 @@ class Slot:
             self.pipe.send((method, arguments))
 
     def answer(self):
-        """The answer to the last request. Raises Crash, Missing or Refused."""
+        """The answer to the last request. Raises Crash, Missing, CannotRun or Refused."""
         try:
             if not self.pipe.poll(self.timeout):
                 raise Crash(f"no answer within {self.timeout:g} s")
@@ -39,7 +39,7 @@ class Slot:
         except (EOFError, OSError):
             raise Crash("its process died") from None
         if kind != "ok":
-            raise {"Missing": Missing, "Refused": Refused}.get(kind, Crash)(value)
+            raise {error.__name__: error for error in OURS}.get(kind, Crash)(value)
         return value
 
     def call(self, method, *arguments):
@@ -112,7 +112,10 @@ class Fight:
         self._ask("step", action)
 
     def take(self):
-        """Wait for the answer: `frame` is new. Raises Missing; RuntimeError: too many crashes, or another replay."""
+        """Wait for the answer: `frame` is new.
+
+        Raises Missing or CannotRun; RuntimeError: too many crashes, or another replay.
+        """
         tries = [self.slot.answer] + [self._again] * (self.restarts - self.crashes)
         for attempt in tries:
             try:
@@ -123,9 +126,11 @@ class Fight:
                 self.crashes += 1
                 self.slot.end()
         else:
+            begun = self.frame is not None
+            before, by_hand = ("", "") if begun else (" before the battle began", "start it by hand to see why; else ")
             raise RuntimeError(
-                f"{self._name(len(self.actions))}: StarCraft II crashed {self.crashes} times, the last time: {cause}: "
-                "fight fewer battles at once (OMAC_SC2_PROCESSES), or raise `timeout` or `restarts`"
+                f"{self._name(len(self.actions))}: StarCraft II crashed {self.crashes} times{before}, the last time: "
+                f"{cause}: {by_hand}fight fewer battles at once (OMAC_SC2_PROCESSES), or raise `timeout` or `restarts`"
             )
         if self.request[0] == "reset":
             self.frame, self.launched, self.running = answer

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import re
 import signal
 import sys
 from importlib import metadata
@@ -10,6 +11,8 @@ from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
+
+from omac.envs.smac import program
 
 
 class Frame(NamedTuple):
@@ -32,8 +35,16 @@ class Missing(Exception):
     """StarCraft II or its maps are not installed; another try is of no use."""
 
 
+class CannotRun(Exception):
+    """StarCraft II is there and does not run on this machine; another try is of no use."""
+
+
 class Refused(Exception):
     """The environment could not even be made: the map or a setting is unknown."""
+
+
+OURS = (Crash, Missing, CannotRun, Refused)
+ABSENT = re.compile(" not found in |^Unknown game version")  # in the package's errors
 
 
 class Game:
@@ -60,7 +71,8 @@ class Game:
     def reset(self, seed, fresh):
         """Begin a battle: (Frame, whether a game was launched for it, that game's version).
 
-        Without `fresh`, a game whose battle ended goes on. Raises Crash where the package hides that it lost the game.
+        Without `fresh`, a game whose battle ended goes on. Raises Crash where the package hides that it lost the game,
+        Missing or CannotRun where another try would be of no use.
         """
         launch = fresh or not self.ended
         if launch:
@@ -70,11 +82,15 @@ class Game:
         try:
             self.env.reset()
         except Exception as e:
-            if isinstance(e, FileNotFoundError) or type(e).__name__ == "SC2LaunchError" or " not found in " in str(e):
-                raise Missing(_line(e)) from e  # no such folder; nothing to launch there; no such map in it
+            obstacle = program.obstacle(*program.launched_by(self.env)) if launch else ""
+            if obstacle:
+                raise CannotRun(obstacle) from e
+            if isinstance(e, FileNotFoundError) or type(e).__name__ == "SC2LaunchError" or ABSENT.search(str(e)):
+                raise Missing(_line(e)) from e  # no such folder; nothing to launch there; no such map or version in it
             raise
         if getattr(self.env, "force_restarts", 0) != before:
             raise Crash("StarCraft II was lost while the battle began")
+        self._set_max_reward()
         return self._frame(), launch, self._running()
 
     def step(self, action):
@@ -99,6 +115,15 @@ class Game:
         self.close()
         with mock.patch("atexit.register"):  # it would keep closed environments until the end; they are closed here
             self.env = make(seed=seed, **self.settings)
+
+    def _set_max_reward(self):
+        """Make a won battle worth `reward_scale_rate`, 20, whenever its units appeared.
+
+        Where some come late, the package looks again and again, and adds up all enemies that it sees at every look.
+        """
+        e = self.env
+        health = sum(unit.health_max + unit.shield_max for unit in e.enemies.values())
+        e.max_reward = len(e.enemies) * e.reward_death_value + e.reward_win + health
 
     def _running(self):
         controller = getattr(self.env, "_controller", None)
@@ -127,7 +152,7 @@ def serve(pipe, factory, settings):
             try:
                 answer = "ok", getattr(game, method)(*arguments)
             except Exception as e:
-                answer = type(e).__name__, str(e) if isinstance(e, (Crash, Missing, Refused)) else _line(e)
+                answer = type(e).__name__, str(e) if isinstance(e, OURS) else _line(e)
             pipe.send(answer)
 
 

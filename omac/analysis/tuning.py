@@ -1,0 +1,133 @@
+"""The temperature axis: what each policy of a cell returns, how far its weights spread, and the choice of one setting.
+
+The protocol: at most six settings an algorithm, the published one first, chosen on CHOSEN_ON by `choose`, with seeds and
+battles of their own, and reported on all other data sets.
+"""
+
+import numpy as np
+import pandas as pd
+
+from omac.schema import CONTROLS, PUBLISHED, SET, label
+
+CHOSEN_ON = (("6h_vs_8z", "poor"), ("6h_vs_8z", "medium"), ("3s5z_vs_3s6z", "medium"))
+MOST_SETTINGS = 6
+WEIGHTS = ["weight_mean", "weight_std", "weight_share"]
+POLICY = [*SET, "algorithm", "variant", "temperature"]  # columns that tell one setting on one data set
+
+
+def final_policies(rows):
+    """The final rows of fought policies, with texts in `variant` and `temperature`."""
+    last = rows[(rows["kind"] == "final") & rows["return_mean"].notna()]
+    return last.assign(variant=last["variant"].fillna("default"), temperature=last["temperature"].fillna(PUBLISHED))
+
+
+def by_temperature(rows):
+    """Average each policy over its seeds.
+
+    Args:
+        rows: tidy result rows of one environment and profile.
+    Returns:
+        A DataFrame, a line per data set, algorithm, variant and temperature: `return`, `std` over seeds (ddof 0), `win rate`,
+        `spread` (the standard deviation of the weights over their mean), `share` (their effective sample share), `seeds`.
+        Where nothing is weighed, all weigh the same: spread 0, share 1.
+    """
+    last = final_policies(rows).reindex(columns=[*POLICY, "seed", "return_mean", "win_rate", *WEIGHTS])
+    spread = last["weight_std"] / last["weight_mean"]
+    cloning = last["algorithm"] == "bc"
+    last = last.assign(spread=spread.where(~cloning, 0.0), share=last["weight_share"].where(~cloning, 1.0))
+    groups = last.groupby(POLICY, sort=False)
+    found = groups[["return_mean", "win_rate", "spread", "share"]].mean()
+    found.insert(1, "std", groups["return_mean"].std(ddof=0))
+    found["seeds"] = groups["seed"].nunique()
+    return found.rename(columns={"return_mean": "return", "win_rate": "win rate"}).reset_index()
+
+
+def name_setting(algorithm, variant, temperature):
+    """Name a setting as tables do: "OMAC", "OMAC, beta 15", "ICQ, t 0.01", "OMAC, w/o CVF, std 1"."""
+    name = label(algorithm, variant)
+    return name if temperature in ("", PUBLISHED) else f"{name}, {temperature.replace('_', ' ')}"
+
+
+def table(rows):
+    """`by_temperature` for readers: a line per data set and setting, numbers as text."""
+    found = by_temperature(rows)
+    columns = {
+        **{c: found[c] for c in SET},
+        "setting": [name_setting(*x) for x in found[["algorithm", "variant", "temperature"]].itertuples(index=False)],
+        "return": [f"{a:.2f} ± {b:.2f}" for a, b in zip(found["return"], found["std"], strict=True)],
+        "win rate": found["win rate"].map("{:.2f}".format),
+        "std / mean of the weights": found["spread"].map(lambda x: "" if pd.isna(x) else f"{x:.2f}"),
+        "effective sample share": found["share"].map(lambda x: "" if pd.isna(x) else f"{x:.3f}"),
+        "seeds": found["seeds"],
+    }
+    return pd.DataFrame(columns)
+
+
+def gains(rows, algorithm):
+    """The returns of an algorithm's settings less BC's mean, in points: {data set: table [seed, setting]} of CHOSEN_ON.
+
+    A setting is (variant, temperature).
+    """
+    last = final_policies(rows)
+    last = last[last["ratio"] == 100]
+    found = {}
+    for (name, level), part in last.groupby(["map", "level"], sort=False):
+        cloning = part[(part["algorithm"] == "bc") & (part["variant"] == "default")]["return_mean"]
+        own = part[part["algorithm"] == algorithm]
+        if (name, level) in CHOSEN_ON and len(cloning) and len(own):
+            wide = own.pivot(index="seed", columns=["variant", "temperature"], values="return_mean")
+            found[name, level] = wide - cloning.mean()
+    return found
+
+
+def choose_setting(found):
+    """Choose one setting by the rule: the highest mean gain over the data sets; of those within one standard error of it, the
+    first. The standard error is that of the best one's mean over data sets, sqrt(sum_d s_d^2 / n_d) / D.
+
+    Args:
+        found: as `gains` returns it, of complete tables whose columns are in the order of the settings.
+    Returns:
+        The setting, (variant, temperature).
+    Raises:
+        ValueError: more than MOST_SETTINGS settings, a data set of CHOSEN_ON that is missing, or a gap.
+    """
+    absent = [" ".join(d) for d in CHOSEN_ON if d not in found]
+    if absent:
+        raise ValueError(f"no choice yet: {', '.join(absent)} not run; a setting is chosen on all of CHOSEN_ON")
+    tables = list(found.values())
+    settings = list(tables[0])
+    if len(settings) > MOST_SETTINGS:
+        raise ValueError(f"{len(settings)} settings; {MOST_SETTINGS} is the most, for every algorithm")
+    if any(list(x) != settings or x.isna().any(axis=None) for x in tables):
+        raise ValueError("the data sets do not have the same settings and seeds: run what is missing")
+    mean = np.mean([x.mean().to_numpy() for x in tables], axis=0)
+    best = int(mean.argmax())
+    variance = [x.iloc[:, best].var(ddof=1) / len(x) for x in tables]
+    error = np.sqrt(np.sum(variance)) / len(tables)
+    return settings[int(np.flatnonzero(mean >= mean[best] - error)[0])]
+
+
+def separation(rows):
+    """How much a data set can tell apart: floor, ceiling and the difference, in points, a line per data set.
+
+    floor: the best control; ceiling: the best setting of all. Of data sets with controls.
+    """
+    found = by_temperature(rows)
+    lines = []
+    for data_set, part in found.groupby(SET, sort=False):
+        controls = part[part["algorithm"].isin(list(CONTROLS))]
+        learned = part.drop(controls.index)
+        if controls.empty or learned.empty:
+            continue
+        low, high = controls.loc[controls["return"].idxmax()], learned.loc[learned["return"].idxmax()]
+        lines.append(
+            {
+                **dict(zip(SET, data_set, strict=True)),
+                "floor": f"{low['return']:.2f}",
+                "best control": label(low["algorithm"]),
+                "ceiling": f"{high['return']:.2f}",
+                "best setting": name_setting(*high[["algorithm", "variant", "temperature"]]),
+                "ceiling − floor": f"{high['return'] - low['return']:.2f}",
+            }
+        )
+    return pd.DataFrame(lines)

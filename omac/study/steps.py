@@ -1,0 +1,69 @@
+"""Curves that the numbers of steps are chosen by: OMAC's values until they have converged, and cloning's held-out likelihood."""
+
+from dataclasses import replace
+
+import pandas as pd
+import torch
+
+from omac import algorithms
+from omac.analysis.steps import CLONING_STEPS, EVERY, VALUE_STEPS, converged
+from omac.config.hyper import load_params, settings
+from omac.datasets.registry import DataSet, load
+from omac.files import write_csv
+from omac.paths import ROOT
+from omac.progress import bar
+from omac.study.machine import machine
+from omac.training.trainer import Trainer
+
+SEED = 100  # of these networks: none of the study's own
+PROBED = {
+    "q_tot": "q_tot",
+    "return_followed": "ret",
+    "adv_std": "adv_std",
+    "w_q": "w_q",
+}  # columns, and what a probe calls them
+
+
+def value_curve(data, hyper, progress=None):
+    """Train OMAC's values of one seed until they have converged, VALUE_STEPS steps at most. Returns rows, a dict every EVERY steps."""
+    trainer, rows = Trainer(data, algorithms.get("omac"), hyper, [SEED]), []
+    with bar(progress, VALUE_STEPS, "step") as shown_bar:
+        for step in range(VALUE_STEPS):
+            trainer.step(step, "value")
+            shown_bar.update()
+            if (step + 1) % EVERY == 0:
+                probe = trainer.probe(trainer.replay)
+                means = {column: float(probe[name].mean()) for column, name in PROBED.items()}
+                rows.append({"curve": "values", "step": step + 1, **means})
+                if converged(pd.DataFrame(rows).set_index("step")["q_tot"]) is not None:
+                    break
+    return rows
+
+
+def cloning_curve(data, held, hyper, progress=None):
+    """Clone with one seed for CLONING_STEPS steps. Returns rows, a dict every EVERY steps, with the held-out log-likelihood."""
+    trainer, rows = Trainer(data, algorithms.get("bc"), hyper, [SEED], held=held), []
+    trainer.finish_values()
+    with bar(progress, CLONING_STEPS, "step") as shown_bar:
+        for step in range(CLONING_STEPS):
+            trainer.step(step, "policy")
+            shown_bar.update()
+            if (step + 1) % EVERY == 0:
+                found = trainer.probe_policies(trainer.held_out)
+                likelihood = float(found["log_likelihood"][0, 0])
+                rows.append({"curve": "cloning", "step": step + 1, "held_log_likelihood": likelihood})
+    return rows
+
+
+def write_curve(dataset, curve, profile="laptop", progress=True):
+    """Write a curve of a data set, "values" or "cloning", to data/steps/<dataset>-<curve>.csv. Returns the path."""
+    params, wanted = load_params(), DataSet.parse(dataset)
+    torch.set_num_threads(params["threads"])
+    hyper, _ = settings(params, profile, wanted.map, wanted.level)
+    data, label = load(dataset), f"{curve} of {dataset}" if progress else None
+    if curve == "values":
+        rows = value_curve(data, replace(hyper, steps=VALUE_STEPS), label)
+    else:
+        rows = cloning_curve(data, load(wanted.held.name), hyper, label)
+    table = pd.DataFrame([{"map": wanted.map, "level": wanted.level, **row} for row in rows])
+    return write_csv(table.assign(machine=machine("cpu")), ROOT / "data" / "steps" / f"{dataset}-{curve}.csv")

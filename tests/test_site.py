@@ -1,0 +1,246 @@
+"""The site: what it is built from, its links, the page to touch; and, where its packages are installed, the built pages."""
+
+import csv
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from omac.paths import ROOT
+from omac.schema import LEVELS, MAPS
+
+SOURCES = ROOT / "docs" / "site"
+PINNED = r"^([\w.-]+)==([\w.]+)"
+
+
+@pytest.fixture
+def site_module(monkeypatch):
+    """Import a module of docs/site by name."""
+    monkeypatch.syspath_prepend(str(SOURCES))
+
+    def load(name):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return importlib.import_module(name)
+
+    return load
+
+
+# --- links
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """A site of two pages and a picture."""
+    (tmp_path / "a.html").write_text('<h1 id="top">A</h1><a href="sub/b.html#there">b</a><a href="http://x">x</a>')
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.html").write_text('<p id="there"><a href="../a.html">a</a><a href="#there">here</a></p>')
+    return tmp_path
+
+
+def test_a_site_whose_links_lead_somewhere_has_no_dead_link(site_module, pages):
+    assert site_module("links").dead_links(pages) == []
+
+
+@pytest.mark.parametrize("link", ["no.html", "sub/b.html#nowhere", "../outside.html", "sub"])
+def test_a_link_to_no_file_no_element_or_out_of_the_site_is_dead(site_module, pages, link):
+    (pages.parent / "outside.html").write_text("")
+    (pages / "c.html").write_text(f'<a href="{link}">c</a>')
+    assert site_module("links").dead_links(pages) == [f"c.html: dead link: {link}"]
+
+
+def test_pictures_that_pages_show_with_html_of_their_own_come_along(site_module, pages, tmp_path_factory):
+    sources = tmp_path_factory.mktemp("sources")
+    (sources / "figures").mkdir()
+    (sources / "figures" / "a.gif").write_bytes(b"GIF")
+    (pages / "c.html").write_text('<img src="figures/a.gif">')
+    site_module("links").add_images(pages, sources)
+    assert (pages / "figures" / "a.gif").read_bytes() == b"GIF" and site_module("links").dead_links(pages) == []
+
+
+# --- pages
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+    """The sources of the site, as `make site` lays them out."""
+    folder = tmp_path_factory.mktemp("staged")
+    words = f"import sys; sys.path.insert(0, {str(SOURCES)!r}); from pathlib import Path; from sources import stage"
+    subprocess.run([sys.executable, "-c", f"{words}; stage(Path({str(ROOT)!r}), Path({str(folder)!r}))"], check=True)
+    return folder
+
+
+def test_the_sidebar_has_every_page_once(staged):
+    readme = (staged / "README.md").read_text()
+    listed = [x for block in re.findall(r"```\{toctree\}(.*?)```", readme, re.S) for x in block.split() if "/" in x]
+    pages = {f"docs/{p.stem}" for p in (staged / "docs").glob("*.md")}
+    assert len(listed) == len(set(listed)) and pages <= set(listed)
+    assert {f"docs/{p.stem}" for p in (ROOT / "docs").glob("*.md")} <= pages
+
+
+def test_every_generated_table_has_a_heading_and_says_what_made_it(staged):
+    tables = [*(staged / "figures").glob("*.md"), *(staged / "docs" / "_generated").glob("*.md")]
+    assert tables
+    for path in tables:
+        text = path.read_text()
+        assert text.startswith("# ") and re.search(r"^Made by `python -m omac .+` from \[.+\]\(.+\)\.$", text, re.M), (
+            path
+        )
+
+
+def test_every_figure_of_the_pipeline_is_shown_with_its_notebook_and_rows(staged):
+    text = (staged / "docs" / "figures.md").read_text()
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    named = [path for stage in stages for out in stage.get("outs", []) for path in out if path.endswith(".png")]
+    drawn = [path for path in named if (ROOT / path).is_file()]  # not those of a notebook that waits for its first run
+    assert drawn and all(f"](../{path})" in text for path in drawn)
+    assert text.count("Made by `python -m omac notebook ") == len(drawn)
+
+
+def test_the_reference_has_every_module(staged):
+    modules = {
+        ".".join(p for p in path.relative_to(ROOT).with_suffix("").parts if p != "__init__")
+        for path in (ROOT / "omac").rglob("*.py")
+        if path.stem != "__main__"
+    }
+    text = "\n".join(path.read_text() for path in (staged / "api").glob("*.md"))
+    assert set(re.findall(r"^\.\. automodule:: (.+)$", text, re.M)) == modules
+
+
+def test_docstrings_are_plain_text_to_sphinx(site_module):
+    lines = [
+        "Weigh |x| by w_ and *all* of `a*b_`.",
+        "",
+        "Returns:",
+        "    (w_v [K,B,n], {name: w_q}),",
+        "    a pair.",
+        "",
+    ]
+    site_module("reference").escape(None, "function", "f", None, None, lines)
+    assert lines[0] == r"Weigh \|x\| by w\_ and \*all\* of `a*b_`."
+    assert lines[2:] == [":returns: (w_v [K,B,n], {name: w_q}), a pair. ", ""]
+
+
+# --- the page to touch
+
+
+def rows_of(temperatures, level="good"):
+    """Rows of two seeds for each temperature of OMAC."""
+    about = {
+        "env": "smax",
+        "map": "6h_vs_8z",
+        "level": level,
+        "ratio": "100",
+        "algorithm": "omac",
+        "variant": "default",
+    }
+    for i, name in enumerate(temperatures):
+        for seed in (0, 1):
+            scores = {"return_mean": str(10 + i + seed), "win_rate": "0.5", "weight_share": str(1 - i / 10)}
+            yield {**about, "kind": "final", "temperature": name, **scores}
+
+
+def test_the_slider_follows_the_order_of_the_settings_and_the_rows(site_module):
+    explore = site_module("explore")
+    settings = {"omac": {"published": {}, "beta_5": {"beta": 5.0}, "beta_15": {"beta": 15.0}}}
+    rows = explore.temperature_rows(rows_of(["beta_15", "published"]))
+    (cell,) = explore.arrange(rows, settings)
+    assert (cell["map"], cell["level"], cell["algorithm"]) == ("6h_vs_8z", "good", "omac")
+    first, last = cell["points"]
+    assert (first["name"], first["mean"], first["std"], first["wins"], first["share"]) == (
+        "published",
+        11.5,
+        0.5,
+        0.5,
+        0.9,
+    )
+    assert (last["name"], last["changes"], last["mean"]) == ("beta_15", "beta 15.0", 10.5)
+
+
+def test_one_temperature_or_none_makes_no_slider(site_module):
+    explore = site_module("explore")
+    settings = {"omac": {"published": {}, "beta_5": {"beta": 5.0}}}
+    assert explore.arrange(explore.temperature_rows(rows_of(["published"])), settings) == []
+    without = [{k: v for k, v in row.items() if k != "temperature"} for row in rows_of(["published", "beta_5"])]
+    assert explore.arrange(explore.temperature_rows(without), settings) == []
+
+
+def test_the_page_to_touch_has_every_battle_and_the_slider_once_there_are_rows(site_module, tmp_path):
+    explore = site_module("explore")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cards").symlink_to(ROOT / "data" / "cards")
+    (tmp_path / "params.yaml").write_text("temperatures: {omac: {published: {}, beta_5: {beta: 5.0}}}\n")
+    for temperatures, slider in ((["published"], False), (["published", "beta_5"], True)):
+        rows = list(rows_of(temperatures))
+        with open(tmp_path / "data" / "results.csv", "w") as file:
+            table = csv.DictWriter(file, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+            file.write("# sha256 0\n")
+        text = explore.explore_page(tmp_path, MAPS, LEVELS)
+        assert ('id="slider"' in text) == slider
+        assert all(f"../figures/replay-{m}-{level}.gif" in text for m in MAPS for level in LEVELS)
+    (data,) = re.findall(r'<script type="application/json" id="rows">(.*)</script>', text)
+    assert [p["name"] for p in json.loads(data)[0]["points"]] == ["published", "beta_5"]
+
+
+# --- set-up
+
+
+def test_the_sites_packages_are_locked_beside_those_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    lock = dict(re.findall(PINNED, (SOURCES / "requirements.txt").read_text(), re.M))
+    common = dict(re.findall(PINNED, (ROOT / "requirements.txt").read_text(), re.M))
+    for line in project["site"]:
+        need = Requirement(line)
+        assert need.specifier.contains(lock[need.name]), f"{line} against {lock[need.name]}: run `make lock`"
+    assert not set(lock) & set(common), "a package is locked in one place"
+
+
+def test_the_workflow_publishes_what_make_site_builds():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "site.yml").read_text())
+    steps = workflow["jobs"]["site"]["steps"]
+    assert {"run": "make site"} in steps and re.search(r"^site: setup ", (ROOT / "Makefile").read_text(), re.M)
+    (upload,) = [x for x in steps if x.get("uses", "").startswith("actions/upload-pages-artifact@")]
+    assert upload["with"]["path"] == "build/site"
+    assert "--extra-index-url " in (ROOT / "environment.yml").read_text()
+
+
+# --- the built site
+
+
+@pytest.fixture(scope="module")
+def built():
+    """build/site, built anew."""
+    if importlib.util.find_spec("sphinx") is None or importlib.util.find_spec("myst_nb") is None:
+        pytest.skip("the site's packages are not installed: `make site` installs them")
+    done = subprocess.run([sys.executable, SOURCES / "build.py"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return ROOT / "build" / "site"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings_and_dead_links_and_has_all_pages(built):
+    names = [*(f"docs/{p.stem}" for p in (ROOT / "docs").glob("*.md")), "index", "README", "docs/explore", "api/nn"]
+    names += [f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("*.ipynb")]
+    assert all((built / f"{name}.html").is_file() for name in names)
+
+
+@pytest.mark.slow
+def test_the_site_loads_nothing_from_the_network(built):
+    for path in built.rglob("*.html"):
+        tags = re.findall(r"<(?:script|img|link|iframe)\b[^>]*(?:src|href)=\"([^\"]+)\"", path.read_text())
+        assert not [x for x in tags if re.match(r"(?:https?:)?//", x)], path.name
+    assert (built / "_static" / "tex-svg-full.js").is_file()
+
+
+@pytest.mark.slow
+def test_every_deviation_is_an_anchor_of_the_site(built):
+    numbers = re.findall(r"^## (\d+)\. ", (ROOT / "docs" / "deviations.md").read_text(), re.M)
+    ids = re.findall(r"id=\"([^\"]+)\"", (built / "docs" / "deviations.html").read_text())
+    assert numbers and all(any(x.startswith(f"{n}-") for x in ids) for n in numbers)

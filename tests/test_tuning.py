@@ -1,0 +1,73 @@
+"""The temperature axis in tables, and the rule that chooses one setting."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from omac.analysis import tuning
+
+
+def row(name, level, algorithm, temperature, seed, score, mean=1.0, std=0.0, share=1.0):
+    about = {"map": name, "level": level, "ratio": 100, "algorithm": algorithm, "variant": "default", "kind": "final"}
+    weights = {"weight_mean": mean, "weight_std": std, "weight_share": share}
+    return {**about, "temperature": temperature, "seed": seed, "return_mean": score, "win_rate": score / 20, **weights}
+
+
+def made_up(scores):
+    """Rows of OMAC's settings {temperature: gain over BC by seed} on all data sets of the choice; BC returns 10."""
+    rows = []
+    for name, level in tuning.CHOSEN_ON:
+        rows += [row(name, level, "bc", "published", seed, 10.0) for seed in (100, 101, 102)]
+        for temperature, gains in scores.items():
+            rows += [row(name, level, "omac", temperature, 100 + i, 10.0 + g) for i, g in enumerate(gains)]
+    return pd.DataFrame(rows)
+
+
+def test_a_policys_line_has_the_spread_of_its_weights_and_cloning_has_none():
+    rows = pd.DataFrame(
+        [row("m", "poor", "omac", "beta_5", seed, 10 + seed, mean=2.0, std=1.0, share=0.8) for seed in (0, 2)]
+        + [
+            {
+                **row("m", "poor", "bc", "published", 0, 9.0),
+                "weight_mean": np.nan,
+                "weight_std": np.nan,
+                "weight_share": np.nan,
+            }
+        ]
+    )
+    found = tuning.by_temperature(rows).set_index("algorithm")
+    assert found.loc["omac", ["return", "std", "spread", "share", "seeds"]].tolist() == [11.0, 1.0, 0.5, 0.8, 2]
+    assert found.loc["bc", ["return", "spread", "share"]].tolist() == [9.0, 0.0, 1.0]
+    assert "OMAC, beta 5" in tuning.table(rows)["setting"].tolist()
+
+
+def test_the_best_mean_gain_is_chosen_and_of_those_within_its_standard_error_the_first():
+    scores = {"published": [0, 0, 0], "beta_5": [1.9, 2.0, 2.1], "beta_15": [1.0, 2.0, 3.2], "beta_40": [-1, 0, 1]}
+    # beta_15 is best, 2.07; its standard error sqrt(3 * 1.213 / 3) / 3 = 0.37 reaches down to beta_5, which stands first
+    assert tuning.choose_setting(tuning.gains(made_up(scores), "omac")) == ("default", "beta_5")
+    scores["beta_5"] = [1.4, 1.5, 1.6]
+    assert tuning.choose_setting(tuning.gains(made_up(scores), "omac")) == ("default", "beta_15")
+
+
+def test_there_is_no_choice_without_all_data_sets_seeds_and_at_most_six_settings():
+    scores = {"published": [0, 0, 0], "beta_5": [1, 1, 1]}
+    rows = made_up(scores)
+    with pytest.raises(ValueError, match="no choice yet: 3s5z_vs_3s6z medium not run"):
+        tuning.choose_setting(tuning.gains(rows[rows["map"] != "3s5z_vs_3s6z"], "omac"))
+    gap = rows[(rows["seed"] != 102) | (rows["temperature"] != "beta_5") | (rows["map"] != "3s5z_vs_3s6z")]
+    with pytest.raises(ValueError, match="same settings and seeds"):
+        tuning.choose_setting(tuning.gains(gap, "omac"))
+    seven = made_up({f"beta_{i}": [0, 0, 0] for i in range(7)})
+    with pytest.raises(ValueError, match="7 settings; 6 is the most"):
+        tuning.choose_setting(tuning.gains(seven, "omac"))
+
+
+def test_separation_is_the_best_setting_less_the_best_control():
+    rows = pd.DataFrame(
+        [
+            row("m", "poor", a, t, 0, s)
+            for a, t, s in [("random", "published", 3), ("clock", "published", 2), ("omac", "beta_5", 12)]
+        ]
+    )
+    line = tuning.separation(rows).iloc[0]
+    assert line["floor"] == "3.00" and line["best setting"] == "OMAC, beta 5" and line["ceiling − floor"] == "9.00"
