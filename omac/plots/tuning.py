@@ -52,7 +52,7 @@ def by_value_phase(values, policies):
     """
     figure, axes = grid([2.4], 2, 7.2)
     left, right = axes[0]
-    mean = values.groupby("step")[["q_tot", "return_followed"]].mean()
+    mean = values.reindex(columns=["step", "q_tot", "return_followed"]).groupby("step").mean()
     left.plot(mean.index, mean["q_tot"], color=COLOURS["omac"], label="mean $Q_{tot}$")
     left.plot(mean.index, mean["return_followed"], color=COLOURS["data"], ls="--", label="return that followed")
     left.set(xlabel="steps of the values", ylabel="value (discounted return)", ylim=(0, None))
