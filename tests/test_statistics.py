@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest, mannwhitneyu, ttest_1samp, ttest_ind
 
 from omac.analysis.statistics import (
-    gains,
+    gains_over,
     improvement,
     interval,
     iqm,
@@ -71,7 +71,7 @@ def test_leading_axes_are_kept_and_each_entry_is_as_if_alone():
 def test_a_gain_is_over_the_mean_of_the_baseline_on_the_same_task():
     """Raw returns of a good and a poor data set never meet: their middle half is a choice of data sets."""
     x, base = [[19.0, 20.0], [5.0, 8.0]], [[18.0, 19.0], [5.0, 5.0, 5.0]]
-    np.testing.assert_allclose(np.concatenate(gains(x, base)), [0.5, 1.5, 0, 3])
+    np.testing.assert_allclose(np.concatenate(gains_over(x, base)), [0.5, 1.5, 0, 3])
     assert mean_gain(x, base) == pytest.approx(1.25) and iqm_gain(x, base) == pytest.approx(1.0)
     lifted = [[19.0, 20.0], [15.0, 18.0]], [[18.0, 19.0], [15.0, 15.0, 15.0]]  # another game, the same gains
     assert iqm_gain(*lifted) == pytest.approx(iqm_gain(x, base)) and iqm(lifted[0]) != iqm(x)

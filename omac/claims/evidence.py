@@ -14,7 +14,7 @@ ABLATED = "6h_vs_8z"  # the map of 6.4
 CHANCE = 0.5  # P(improvement), and a share of data sets that is "most": above it
 CLOSE = 0.5  # points: "close" is within, "much better" beyond; no spread over seeds in Table 1 is wider than 0.52
 NEGLIGIBLE = 0.005  # points at each state: over the 100 steps that a discount of 0.99 looks ahead they add up to CLOSE
-P, POINTS, R, SHARE, RATIO = "probability", "points of return", "Pearson's r", "share", "ratio of stds over seeds"
+P, POINTS, R, SHARE, STD_RATIO = "probability", "points of return", "Pearson's r", "share", "ratio of stds over seeds"
 
 
 class Study(NamedTuple):

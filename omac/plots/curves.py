@@ -114,10 +114,13 @@ def losses(rows, title):
     from the lowest seed to the highest. Dashed: the mean discounted return-to-go in the data.
 
     Args:
-        rows: prepared rows; those of kind eval count.
+        rows: prepared rows; of kind value, or eval where values and policy are learned side by side or there are no values.
         title: of the legend.
     """
-    evals = rows[rows["kind"] == "eval"]
+    evals = rows[rows["kind"].isin(["value", "eval"])]
+    evals = evals.assign(valued=evals.reindex(columns=["q_tot"]).notna())
+    of_cell = evals.groupby(["map", "level", "ratio", "line"])["valued"].transform("any")
+    evals = evals[evals["valued"] | ~of_cell]
     norms = evals[[c for c in evals if c.startswith("norm_") and c.endswith("_max")]].max(axis=1)
     evals = evals.assign(norm=norms, ablation=evals["line"] != evals["algorithm"])
     groups = list(evals.groupby(["map", "level", "ratio", "ablation"], sort=False))
