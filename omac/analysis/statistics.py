@@ -38,16 +38,6 @@ def _pairs(x, y):
     return x, y
 
 
-def mean_std(scores):
-    """The paper's numbers: mean and standard deviation over the seeds of each task, ddof 0 (register 20).
-
-    scores  [tasks, seeds] or a list of [seeds]
-    Returns (mean [tasks], std [tasks]), in units of the scores. Raises ValueError for empty or non-finite scores.
-    """
-    tasks = _tasks(scores)
-    return np.stack([x.mean(-1) for x in tasks]), np.stack([x.std(-1) for x in tasks])
-
-
 def iqm(scores):
     """Interquartile mean (Agarwal et al., section 4.3): the mean of the middle half of all runs of all tasks, pooled.
 

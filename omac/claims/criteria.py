@@ -171,7 +171,9 @@ def better_and_steadier(study, other="wo_cca"):
     have, _ = complete(scores(study), [(ABLATED, study.level, 100)], ("omac", other))
     if have:
         groups = [[x[line].to_numpy() for x in have.values()] for line in ("omac", other)]
-        parts.append(part(f"std over seeds: {LABEL[other]} / OMAC, {study.level}", STD_RATIO, spread_ratio, groups, 1.0))
+        parts.append(
+            part(f"std over seeds: {LABEL[other]} / OMAC, {study.level}", STD_RATIO, spread_ratio, groups, 1.0)
+        )
     return parts, missing
 
 
