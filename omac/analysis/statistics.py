@@ -39,7 +39,7 @@ def _pairs(x, y):
 
 
 def mean_std(scores):
-    """The paper's numbers: mean and standard deviation over the seeds of each task, ddof 0 (register 20).
+    """Return the paper's numbers: mean and standard deviation over the seeds of each task, ddof 0 (register 20).
 
     scores  [tasks, seeds] or a list of [seeds]
     Returns (mean [tasks], std [tasks]), in units of the scores. Raises ValueError for empty or non-finite scores.
@@ -103,7 +103,7 @@ def share_highest(x, *others):
 
 
 def spread_ratio(x, y):
-    """How many times the standard deviation over seeds of y is that of x (ddof 1); geometric mean over tasks."""
+    """Say how many times the standard deviation over seeds of y is that of x (ddof 1); geometric mean over tasks."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = [
             np.log(_variance(b) * b.shape[-1] / _variance(a) / a.shape[-1]) / 2
