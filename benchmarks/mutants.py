@@ -2,16 +2,15 @@
 
 python benchmarks/mutants.py [modules ...] [--each 12] [--minutes 40]    such as nn/losses; a sample of each module's mutants
 
-A mutant that no test notices is a hole in the tests, or changes nothing that can be seen. A mutated module is put in the
-place of the real one in a process of its own; no file is touched. Slow tests are left out, so a mutant that survives here may
-still be caught by them.
+A mutant that no test notices is a hole in the tests, or changes nothing that can be seen. Its code is put in the place of the
+real function's in a process of its own; no file is touched. Code outside functions is left alone. Slow tests are left out, so
+that a mutant which survives here may still be caught by them.
 """
 
 import argparse
 import ast
 import contextlib
-import importlib.machinery
-import importlib.util
+import importlib
 import json
 import os
 import random
@@ -85,31 +84,46 @@ def _twice(node):
 
 
 class Mutant(NamedTuple):
-    """One small change: in which line, what, and where in the walk of the module's tree."""
+    """One small change: in which line, what, where in the walk of the module's tree, and in which function."""
 
     line: int
     what: str
     node: int
     change: int
+    function: tuple
+
+
+def functions(tree):
+    """{id of a node: (name,) or (class, name)} of all nodes in the bodies of a module's functions and methods."""
+    found = {}
+    for outer in tree.body:
+        inside = [((outer.name,), outer)] if isinstance(outer, ast.FunctionDef) else []
+        if isinstance(outer, ast.ClassDef):
+            inside = [((outer.name, x.name), x) for x in outer.body if isinstance(x, ast.FunctionDef)]
+        for name, function in inside:
+            found |= {id(x): name for statement in function.body for x in ast.walk(statement)}
+    return found
 
 
 def mutants(source):
-    """List every Mutant of a module. Messages, defaults of arguments and annotations are left alone."""
+    """List every Mutant of a module's functions. Messages and annotations are left alone."""
     tree = ast.parse(source)
-    left_alone = set()
+    names, left_alone = functions(tree), set()
     for node in ast.walk(tree):
-        inner = [node] if isinstance(node, (ast.Raise, ast.JoinedStr, ast.arguments)) else []
+        inner = [node] if isinstance(node, (ast.Raise, ast.JoinedStr)) else []
         inner += [x for x in (getattr(node, "annotation", None), getattr(node, "returns", None)) if x]
         left_alone |= {id(x) for part in inner for x in ast.walk(part)}
     found = []
     for number, node in enumerate(ast.walk(tree)):
-        if id(node) not in left_alone and hasattr(node, "lineno"):
-            found += [Mutant(node.lineno, what, number, k) for k, (what, _) in enumerate(changes(node))]
+        if id(node) in names and id(node) not in left_alone and hasattr(node, "lineno"):
+            found += [
+                Mutant(node.lineno, what, number, k, names[id(node)]) for k, (what, _) in enumerate(changes(node))
+            ]
     return found
 
 
 def mutated(source, mutant):
-    """The tree of a module with one Mutant in it."""
+    """The code of the mutant's function, with the change in it."""
     tree = ast.parse(source)
     node = next(x for i, x in enumerate(ast.walk(tree)) if i == mutant.node)
     change = list(changes(node))[mutant.change][1]
@@ -117,7 +131,10 @@ def mutated(source, mutant):
         tree = _Replaced(node, node.func.value).visit(tree)
     else:
         change(node)
-    return ast.fix_missing_locations(tree)
+    code = compile(ast.fix_missing_locations(tree), "mutant", "exec")
+    for name in mutant.function:
+        code = next(x for x in code.co_consts if hasattr(x, "co_code") and x.co_name == name)
+    return code
 
 
 class _Replaced(ast.NodeTransformer):
@@ -131,46 +148,93 @@ class _Replaced(ast.NodeTransformer):
         return self.new if node is self.old else self.generic_visit(node)
 
 
-class _Loader(importlib.machinery.SourceFileLoader):
-    """Imports one module from a tree in place of its file."""
-
-    def __init__(self, name, path, tree):
-        super().__init__(name, path)
-        self.tree = tree
-
-    def get_code(self, fullname):
-        """The code of the tree."""
-        return compile(self.tree, self.path, "exec")
-
-
-class _Finder:
-    """Finds the mutated module before anything else does."""
-
-    def __init__(self, name, path, tree):
-        self.name, self.loader = name, _Loader(name, path, tree)
-
-    def find_spec(self, name, path=None, target=None):
-        """The mutant's spec, for its name alone."""
-        return importlib.util.spec_from_loader(name, self.loader) if name == self.name else None
+def live(module, function):
+    """The function object that a module's users call, without what decorators wrap around it."""
+    found = sys.modules[module]
+    for name in function:
+        found = vars(found)[name]
+    while True:
+        inner = getattr(found, "__wrapped__", None) or getattr(found, "__func__", None) or getattr(found, "fget", None)
+        if inner is None:
+            return found
+        found = inner
 
 
-def notices(module, tree):
-    """Whether the fast tests of a module fail with `tree` in its place; in a process of its own."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1), os.dup2(silence, 2)
-    code = 99
-    with contextlib.suppress(BaseException):
-        import pytest
+class Loop:
+    """In place of pytest's own loop: the tests are collected once, and run in a process of their own for every mutant."""
 
-        name = f"omac.{module.replace('/', '.')}"
-        sys.meta_path.insert(0, _Finder(name, str(ROOT / "omac" / f"{module}.py"), tree))
-        files = [str(ROOT / "tests" / f"test_{file}.py") for file in TARGETS[module]]
-        code = int(pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files]))
-    os._exit(code)
+    def __init__(self, modules, each, until, seed, out):
+        self.modules, self.each, self.until, self.seed, self.out = modules, each, until, seed, out
+
+    def pytest_runtestloop(self, session):
+        """Mutate module by module."""
+        took = self.run(session.items)
+        if took is None:
+            print(
+                json.dumps({"modules": self.modules, "error": "their tests fail as they are"}),
+                file=self.out,
+                flush=True,
+            )
+            return True
+        session.items.sort(key=lambda item: took[item.nodeid])
+        for module in self.modules:
+            self.mutate(module, session.items)
+        return True
+
+    def mutate(self, module, items):
+        """Try a sample of a module's mutants; print a line a mutant, and one for the module."""
+        source, begun = (ROOT / "omac" / f"{module}.py").read_text(encoding="utf-8"), time.monotonic()
+        every, lines, tried, survived = mutants(source), source.splitlines(), 0, 0
+        for mutant in random.Random(self.seed).sample(every, min(self.each, len(every))):
+            if time.monotonic() > self.until:
+                break
+            try:
+                code = mutated(source, mutant)
+            except (SyntaxError, StopIteration):
+                continue
+            alive = self.run(items, live(name_of(module), mutant.function), code) is not None
+            tried, survived = tried + 1, survived + alive
+            about = {"module": module, "line": mutant.line, "what": mutant.what, "survived": alive}
+            print(json.dumps({**about, "text": lines[mutant.line - 1].strip()}), file=self.out, flush=True)
+        line = {"module": module, "mutants": len(every), "tried": tried, "survived": survived}
+        print(json.dumps({**line, "seconds": round(time.monotonic() - begun)}), file=self.out, flush=True)
+
+    def run(self, items, function=None, code=None):
+        """Run tests until one fails, with other code in a function: {test: seconds}, or None where one fails."""
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            resource.setrlimit(resource.RLIMIT_CPU, (_seconds() + SECONDS,) * 2)
+            with os.fdopen(write, "w") as out, contextlib.suppress(BaseException):
+                if function is not None:
+                    function.__code__ = code
+                json.dump(self.times(items), out)
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as told:
+            said = told.read()
+        os.waitpid(child, 0)
+        return json.loads(said or "null")
+
+    def times(self, items):
+        """{test: seconds} of tests that pass; None as soon as one fails."""
+        session, took = items[0].session, {}
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            begun = time.monotonic()
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if session.testsfailed:
+                return None
+            took[item.nodeid] = time.monotonic() - begun
+        return took
+
+
+def _seconds():
+    return int(sum(os.times()[:2])) + 1
+
+
+def name_of(module):
+    """nn/losses as Python imports it."""
+    return f"omac.{module.replace('/', '.')}"
 
 
 def main():
@@ -183,28 +247,19 @@ def main():
     args = parser.parse_args()
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    import numpy  # noqa: F401  what every child needs, imported once
-    import pandas  # noqa: F401
-    import pytest  # noqa: F401
-    import scipy.stats  # noqa: F401
-    import torch
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    import pytest
 
-    torch.set_num_threads(1)
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what pytest prints
     until = time.monotonic() + 60 * args.minutes
-    for module in args.modules:
-        source = (ROOT / "omac" / f"{module}.py").read_text(encoding="utf-8")
-        if notices(module, ast.parse(source)):
-            print(json.dumps({"module": module, "error": "its tests fail as it is"}), flush=True)
-            continue
-        every, lines, tried, survived = mutants(source), source.splitlines(), 0, 0
-        for mutant in random.Random(args.seed).sample(every, min(args.each, len(every))):
-            if time.monotonic() > until:
-                break
-            alive = not notices(module, mutated(source, mutant))
-            tried, survived = tried + 1, survived + alive
-            about = {"module": module, "line": mutant.line, "what": mutant.what, "survived": alive}
-            print(json.dumps({**about, "text": lines[mutant.line - 1].strip()}), flush=True)
-        print(json.dumps({"module": module, "mutants": len(every), "tried": tried, "survived": survived}), flush=True)
+    for names in dict.fromkeys(TARGETS[module] for module in args.modules):
+        modules = [module for module in args.modules if TARGETS[module] == names]
+        for module in modules:
+            importlib.import_module(name_of(module))
+        files = [str(ROOT / "tests" / f"test_{name}.py") for name in names]
+        words = ["-q", "-m", "not slow", "-p", "no:cacheprovider", *files]
+        pytest.main(words, plugins=[Loop(modules, args.each, until, args.seed, out)])
 
 
 if __name__ == "__main__":

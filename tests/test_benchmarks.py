@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import cells  # noqa: E402
 import costs  # noqa: E402
 import measure  # noqa: E402
+import mutants  # noqa: E402
 
 
 @pytest.fixture
@@ -208,3 +209,31 @@ def test_every_committed_cell_time_is_of_the_steps_in_params_yaml():
     for cell in pd.read_csv(cells.OUT).itertuples():
         hyper = settings(params, "laptop", cell.map, cell.level, cell.variant)[0]
         assert (cell.steps, cell.policy_steps) == costs.steps_of(cell.algorithm, hyper)
+
+
+SOURCE = """
+def f(a, b, c=1):
+    x = -a if not b else a.item()
+    return max(x, sorted(b, reverse=True)[0] * 2) <= 3 and x + a
+"""
+
+
+def test_every_mutant_of_a_function_is_another_function():
+    plain = next(x for x in compile(SOURCE, "mutant", "exec").co_consts if hasattr(x, "co_code"))
+    found = mutants.mutants(SOURCE)
+    kinds = {m.what for m in found}
+    assert {
+        "Add to Sub",
+        "LtE to Lt",
+        "And to Or",
+        "True to False",
+        "3 to 4",
+        "USub left out",
+        ".item() left out",
+    } <= kinds
+    assert {"condition turned", "last two arguments change places", "argument reverse left out"} <= kinds
+    for mutant in found:
+        code = mutants.mutated(SOURCE, mutant)
+        told = [(x.co_code, x.co_consts, x.co_names) for x in (code, plain)]
+        assert told[0] != told[1], mutant.what
+        assert mutant.function == ("f",) and 3 <= mutant.line <= 4

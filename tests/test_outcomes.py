@@ -185,7 +185,8 @@ def test_a_win_rate_with_unknown_outcomes_is_printed_as_unknown(doubtful, tmp_pa
     assert read_table(tmp_path / "icq-4m-policies.csv")["win_rate"].tolist() == ["unknown"]
     episodes = read_table(tmp_path / "icq-4m-episodes.csv")
     assert episodes["outcome"].tolist() == ["unknown", "lost", "time limit", "unknown"]
-    about = {"env": "smac", "map": "4m", "level": "good", "ratio": 100, "profile": "smoke", "seed": None, "step": None}
+    about = {"env": "smac", "map": "4m", "level": "good", "ratio": 100, "profile": "smoke", "seed": None}
+    about |= {"temperature": "published", "step": None}
     table = final_table(pd.DataFrame([{**about, **data_row(Episodes.load(doubtful))}]))
     assert table["win rate"].tolist() == ["unknown"]
 

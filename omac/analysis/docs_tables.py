@@ -20,7 +20,7 @@ from omac.analysis.results import (
 from omac.analysis.select import caption, choose
 from omac.analysis.steps import read_curves
 from omac.analysis.steps import table as steps_table
-from omac.analysis.tuning import by_temperature, name_setting
+from omac.analysis.tuning import by_temperature, name_setting, starting_values
 from omac.analysis.tuning import table as temperature_table
 from omac.files import read_rows, read_table
 from omac.paths import ROOT, atomic
@@ -97,6 +97,12 @@ def _values(study, quick):
             "return-to-go in the data. `correlation` is Pearson's of the two. A crossing is no convergence, and values are not "
             "better for being nearer to these returns, which are the behaviour policies'.",
             crossing(pd.concat([study, quick])),
+        ),
+        "starting_values": (
+            "What values promise, and what their policies earn",
+            f"{caption(choose(study))}. Q_tot where held-out battles begin, and the mean discounted return of the policies that "
+            "learned from it. No battle returns more than 20.",
+            starting_values(study[study["profile"] == "laptop"]),
         ),
         "credit_correlations": (
             "Correlation of the credit weights",

@@ -47,8 +47,8 @@ def translated(name, field, cause=DAMAGED):
 
 
 @contextlib.contextmanager
-def created(path):
-    """Yield a new file to write into; its bytes go to `path` at the end, its attributes sealed.
+def created(path, sealed=True):
+    """Yield a new file to write into; its bytes go to `path` at the end. sealed: with the digest of its attributes.
 
     HDF5 writes to memory, and Python to the disk: HDF5 does not survive a full one. It repeats its errors in many lines and
     crashes when the process ends.
@@ -56,7 +56,8 @@ def created(path):
     content = io.BytesIO()
     with h5py.File(content, "w", libver=("v110", "v110")) as f:
         yield f
-        seal_attributes(f)
+        if sealed:
+            seal_attributes(f)
     Path(path).write_bytes(content.getbuffer())
 
 

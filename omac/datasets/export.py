@@ -7,10 +7,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from omac.config.names import check_name
+from omac.data import hdf5
 from omac.datasets.loaders import kept
 from omac.paths import atomic, need_room
 from omac.progress import bar
@@ -51,8 +51,8 @@ def write_pymarl(data, path):
         "filled": (np.ones((len(data.state), 1)), True, "i8", (1,)),
     }
     with atomic(path) as part:
-        need_room(path, data.obs.nbytes + data.state.nbytes)  # HDF5 does not survive a full disk
-        with h5py.File(part, "w", libver=("v110", "v110")) as f, bar(path.name, N * len(columns), "array") as progress:
+        need_room(path, data.obs.nbytes + data.state.nbytes)  # before the work, not after it
+        with hdf5.created(part, sealed=False) as f, bar(path.name, N * len(columns), "array") as progress:
             for key, (x, views, kind, shape) in columns.items():
                 shape, chunk = (N, longest + 1, *shape), (1, longest + 1, *shape)
                 file = f.create_dataset(
@@ -93,7 +93,7 @@ def write_vault(data, path):
             vault.write(state, source_interval=(0, steps))
         made = Path(folder) / path.name / uid
         last = data.start[1:] + np.arange(len(data))
-        with h5py.File(made / kept.BESIDE, "w", libver=("v110", "v110")) as f:
+        with hdf5.created(made / kept.BESIDE, sealed=False) as f:
             for name in kept.VIEWS:
                 f.create_dataset(
                     name, data=getattr(data, name)[last], compression="gzip", compression_opts=1, shuffle=True

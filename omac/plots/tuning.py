@@ -30,12 +30,11 @@ def return_over_share(found, variants=("default",)):
             for _, point in line.iterrows():
                 if algorithm != "bc" and variant == "default":
                     text = point["temperature"].replace("_", " ").replace("published", "paper")
-                    ax.annotate(
-                        text, (point["share"], point["return"]), xytext=(3, 4), textcoords="offset points", fontsize=6
-                    )
+                    at, shift = (point["share"], point["return"]), (3, -10 if text == "paper" else 4)
+                    ax.annotate(text, at, xytext=shift, textcoords="offset points", fontsize=6)
         ax.set(xscale="log", xlabel="effective sample share of the weights", title=f"{name} {level}", ylim=(0, 20.5))
         ax.title.set_fontsize(9)
-        ax.invert_xaxis()
+        ax.set_xlim(1.5, found["share"].min() / 1.5)
     for ax in axes.flat[len(sets) :]:
         ax.axis("off")
     axes[0, 0].set_ylabel("return (0-20)")
