@@ -5,6 +5,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # kernels inherit the environment
 os.environ.setdefault("OMAC_PROGRESS", "0")  # no bars in compared outputs
+if "xla_cpu_max_isa" not in os.environ.get("XLA_FLAGS", ""):  # as omac.envs.smax sets it; whichever test begins JAX
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX".strip()
 os.environ.setdefault("OMAC_PROFILE", "smoke")  # notebooks under test take the profile that only proves that they run
 
 

@@ -66,6 +66,24 @@ def test_the_table_counts_the_seeds_that_diverged_and_finds_the_largest_numbers(
     assert table.loc["BC", ["loss", "largest norm", "Q_tot"]].tolist() == ["L_pi", "", ""]
 
 
+def phases(**policy):
+    """Rows of a cell whose values are learned first, and two policies on them."""
+    values = cell(**STEADY).assign(kind="value", temperature=None).drop(columns=["L_pi", "return_mean"])
+    first, second = (cell(norm_pi_max=[1.0, 2.0, 9.0]).assign(temperature=t) for t in ("published", "beta_15"))
+    return pd.concat([values, first, second.assign(**policy)])
+
+
+def test_values_and_policies_that_are_trained_after_them_are_looked_at_by_themselves():
+    """Each has gaps where the other has numbers, and counts its steps anew: neither is a divergence."""
+    (line,) = stability(phases()).to_dict("records")
+    assert [line[c] for c in ("diverged?", "loss", "first", "last", "Q_tot")] == ["no", "L_Q", "0.5", "0.4", "8"]
+    (line,) = stability(phases(L_pi=np.inf)).to_dict("records")
+    assert line["diverged?"] == "2 of 2: L_pi"  # of one temperature
+    axes = losses(prepare(pd.concat([phases(), cell("bc")])), "title").axes
+    assert axes[1].lines[0].get_ydata().tolist() == [2.0, 5.0, 8.0]
+    assert axes[2].lines[0].get_ydata().tolist() == [3.0, 70.0, 5.0]  # of the values' steps
+
+
 def test_the_rule_finds_the_committed_run_whose_values_ran_away_and_leaves_cloning_alone():
     rows = pd.concat([read_table(f) for f in sorted((ROOT / "data" / "real").glob("*.csv"))])
     verdict = stability(rows).set_index("algorithm")["diverged?"]

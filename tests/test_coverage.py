@@ -10,7 +10,7 @@ import pytest
 
 from omac.analysis.agreement import WITHIN, compare_means
 from omac.analysis.statistics import (
-    gains,
+    gains_over,
     improvement,
     interval,
     iqm,
@@ -86,7 +86,7 @@ def test_the_bands_of_a_performance_profile_of_gains_over_the_baseline_as_measur
     x, base = runs(draw, rng, means), runs(draw, rng, 0 * means)
     measured = [b.mean(-1, keepdims=True) for b in base]
     truth = np.mean([1 - np.searchsorted(m, at + b) / len(m) for m, b in zip(many, measured, strict=True)], axis=0)
-    assert share(interval(partial(profile, thresholds=at), gains(x, base)), truth).min() >= ENOUGH
+    assert share(interval(partial(profile, thresholds=at), gains_over(x, base)), truth).min() >= ENOUGH
 
 
 @BOTH

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 
@@ -247,6 +248,24 @@ def test_no_setting_of_jax_changes_a_battle_whenever_it_is_made():
     assert fought_anew(**HOSTILE).stdout == plain.stdout
     assert fought_anew(first=f"import jax.numpy\n{CHANGED_LATER}").stdout == plain.stdout
     assert fought_anew(between=CHANGED_LATER).stdout == plain.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the flag is x86-64's")
+def test_battles_are_compiled_without_fused_multiply_add_whatever_the_processor():
+    """SSE4.2 and AVX have no FMA: the same bytes. Where the process has it all the same, no data are collected."""
+    plain = fought_anew(XLA_FLAGS="").stdout
+    assert len(plain.strip()) == 64
+    assert fought_anew(XLA_FLAGS="--xla_cpu_max_isa=SSE4_2").stdout == plain
+    check = "from omac.envs.smax import check_exact\ncheck_exact()\nprint('exact')"
+    begun = "import jax\njax.devices()\n"
+    for flags, first, exact in (("", "", True), ("--xla_cpu_max_isa=SSE4_2", "", True), ("", begun, False)):
+        words = [sys.executable, "-c", first + check]
+        done = subprocess.run(words, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True)
+        if exact:
+            assert done.stdout == "exact\n", done.stderr
+        elif done.returncode:  # a processor without FMA has nothing to refuse
+            assert "JAX computes with fused multiply-add" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

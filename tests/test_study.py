@@ -395,6 +395,24 @@ def test_the_crossing_is_the_step_at_which_q_tot_reaches_the_returns():
     assert results.crossing(rows[rows.step < 500]).iloc[0]["Q_tot crosses it at step"] == "never"
 
 
+def test_the_crossing_is_of_the_values_however_many_policies_are_trained_on_them():
+    base = {"map": "m", "level": "l", "ratio": 100, "algorithm": "omac", "profile": "laptop", "seed": 0}
+    values = [
+        {**base, "kind": "value", "step": t, "q_tot": t / 100, "return_followed": 3.0, "q_correlation": 0.5, "w_q": 1.0}
+        for t in (200, 400, 600)
+    ]
+    policies = [
+        {**base, "kind": "eval", "step": t, "temperature": name, "weight_std": w * t}
+        for t in (100, 200)
+        for name, w in (("published", 0.001), ("beta_15", 1.0))
+    ]
+    (line,) = results.crossing(pd.DataFrame(values + policies)).to_dict("records")
+    assert (line["Q_tot crosses it at step"], line["Q_tot at the end"]) == (400, "6.00 at 600")
+    assert line["std of exp(beta A)"] == "0.20"  # of the published policy, at its own last step
+    cloning = pd.DataFrame(policies).assign(algorithm="bc", q_tot=np.nan)
+    assert results.crossing(cloning).empty
+
+
 def test_two_runs_in_one_file_or_a_foreign_file_are_refused():
     base = {**ROW, "algorithm": "omac", "kind": "final", "seed": 0, "return_mean": 1.0, "win_rate": 0.0}
     with pytest.raises(ValueError, match="two final rows"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from omac import schema
 from omac.analysis import comparison, paper_tables, results, select
@@ -135,26 +136,79 @@ def test_ablations_other_profiles_and_other_simulators_stay_out():
         select.choose(pd.concat([SOME, SOME]))
 
 
-def test_the_comparison_is_over_the_data_sets_that_both_have():
-    table = comparison.compare_algorithms(SOME).set_index("algorithm")
-    assert table.index.tolist() == ["data", "BC", "OMAC"]
-    assert table["data sets"].tolist() == [2, 1, 2] and table["runs"].tolist() == [2, 3, 4]
-    assert table.loc["BC", "SMAX return, IQM"] == "72.00 [72.00, 72.00]"
-    assert table.loc["BC", "OMAC's return there"] == "72.00"  # of good alone; of both it is 74
-    assert table.loc["OMAC", "OMAC's return there"] == "74.00"
-    assert table.loc["BC", "P(OMAC better)"].startswith("0.50 [0.00, 1.00]")
-    assert table.loc["data", "P(OMAC better)"] == "1.00 [1.00, 1.00]" and table.loc["OMAC", "P(OMAC better)"] == ""
-    with pytest.raises(ValueError, match="no scores of 'icq' in smax at profile laptop; there are bc, data, omac"):
-        comparison.compare_algorithms(SOME, "icq")
+FAR = rows(  # two data sets with means far apart, OMAC half a point above BC on one and half a point below on the other
+    ("6h_vs_8z", "good", "omac", [72.5, 72.7, 72.3, 72.4, 72.6]),
+    ("6h_vs_8z", "good", "bc", [72.0, 72.2, 71.8, 71.9, 72.1]),
+    ("6h_vs_8z", "poor", "omac", [7.5, 7.7, 7.3, 7.4, 7.6]),
+    ("6h_vs_8z", "poor", "bc", [8.0, 8.2, 7.8, 7.9, 8.1]),
+    ("6h_vs_8z", "poor", "icq", [9.0, 9.2, 8.8, 8.9, 9.1]),
+    ("corridor", "good", "icq", [9.0, 9.0, 9.0, 9.0, 9.0]),
+)
 
 
-def test_profiles_are_drawn_where_every_algorithm_has_every_data_set():
-    scores = comparison.runs(select.choose(SOME))
-    assert comparison.shared(scores) == (["bc", "omac"], [("6h_vs_8z", "good", 100)])
+def test_the_comparison_pools_gains_over_bc_on_the_data_sets_that_all_three_have():
+    table = comparison.compare_algorithms(FAR).set_index("algorithm")
+    assert table.index.tolist() == ["data", "BC", "ICQ", "OMAC"]
+    assert table["data sets"].tolist() == [2, 2, 1, 2] and table["runs"].tolist() == [2, 10, 5, 10]
+    mean, iqm, win = (f"SMAX {x}" for x in ("gain over BC, mean", "gain over BC, IQM", "win rate over BC, mean"))
+    assert table.loc["OMAC", mean].startswith("0.00 [-0.1") and table.loc["ICQ", mean].startswith("1.00 [0.7")
+    assert table.loc["data", mean] == "30.00" and table.loc["BC", [mean, iqm, win]].tolist() == ["0.00", "", "0.00"]
+    assert table.loc["ICQ", iqm].startswith("1.00 [") and table.loc["ICQ", win].startswith("0.01 [0.01, ")
+    assert table.loc["ICQ", "OMAC's IQM there"] == "-0.50" and table.loc["OMAC", "P(OMAC better)"] == ""
+    assert table.loc["BC", "P(OMAC better)"] == "0.50 [0.24, 0.76]"
+    lost = binomtest(0, 5).proportion_ci(method="wilson").high
+    assert table.loc["ICQ", "P(OMAC better)"] == f"0.00 [0.00, {lost:.2f}]"
+    assert table.loc["data", "P(OMAC better)"] == "0.50 [0.24, 0.76]"  # above on good, below on poor
+    with pytest.raises(ValueError, match="no scores of 'cql' in smax at profile laptop; there are bc, data, icq, omac"):
+        comparison.compare_algorithms(FAR, "cql")
+    with pytest.raises(ValueError, match="no scores of BC, which gains are over; there are data, icq, omac"):
+        comparison.compare_algorithms(FAR[FAR.algorithm != "bc"])
+
+
+def test_the_comparison_does_not_change_when_a_whole_data_set_moves():
+    moved = FAR.assign(return_mean=FAR["return_mean"] + 5.0 * ((FAR["level"] == "poor") & (FAR["kind"] != "data")))
+    tables = [comparison.compare_algorithms(x[x.kind != "data"]) for x in (FAR, moved)]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_profiles_are_of_gains_over_bc_and_drawn_where_every_algorithm_has_every_data_set():
+    scores = comparison.runs(select.choose(FAR))
+    over = comparison.runs_over_bc(scores)
+    assert set(over) == {"omac", "icq", "data"} and set(over["icq"]) == {("6h_vs_8z", "poor", 100)}
+    np.testing.assert_allclose(over["omac"]["6h_vs_8z", "poor", 100][0], [-0.5, -0.3, -0.7, -0.6, -0.4])
+    assert comparison.shared(over) == (["icq", "omac"], [("6h_vs_8z", "poor", 100)])
     assert select.name_sets([("a", "good", 100), ("a", "poor", 100), ("b", "poor", 50)]) == "a good, poor; b poor"
-    alone = comparison.runs(select.choose(SOME[SOME.algorithm != "bc"]))
+    alone = {a: x for a, x in over.items() if a != "icq"}
     assert comparison.shared(alone) == (["omac"], [("6h_vs_8z", "good", 100), ("6h_vs_8z", "poor", 100)])
-    np.testing.assert_array_equal(alone["omac"]["6h_vs_8z", "poor", 100], [[75, 77], [0.75, 0.77]])
+    points, wins = profiles.profiles(over, *comparison.shared(over), "title").axes
+    assert [ax.get_xlabel() for ax in (points, wins)] == ["return over BC's mean (points)", "win rate over BC's mean"]
+    icq, omac, bc = points.lines
+    assert bc.get_xdata() == [0, 0] and points.get_xlim() == (-1, 2)
+    assert np.interp(0, *omac.get_data()) == 0 and np.interp(0, *icq.get_data()) == 1
+
+
+def test_tables_of_the_paper_are_of_the_published_temperatures():
+    sharp = rows(("6h_vs_8z", "good", "omac", [1.0, 2.0, 3.0, 4.0, 5.0]))
+    policies = [FAR.assign(temperature=np.where(FAR["kind"] == "data", None, "published"))]
+    policies.append(sharp[sharp["kind"] != "data"].assign(temperature="beta_15"))
+    some = pd.concat(policies)
+    for make in (
+        lambda r: paper_tables.beside(r, "table4"),
+        paper_tables.snapshot_scores,
+        comparison.compare_algorithms,
+        results.difference,
+        lambda r: select.caption(select.choose(r)),
+        lambda r: select.prepare(r).drop(columns="temperature", errors="ignore"),
+    ):
+        one, other = make(some), make(FAR)
+        pd.testing.assert_frame_equal(one, other) if isinstance(one, pd.DataFrame) else None
+        assert isinstance(one, pd.DataFrame) or one == other
+    table = results.final_table(some).set_index(["level", "algorithm", "temperature"])
+    assert table.loc[("good", "OMAC", "beta_15"), "return"].startswith("3.00 ±")
+    assert table.loc[("good", "OMAC", "published"), "return"].startswith("72.50 ±")
+    assert results.published_rows(FAR) is FAR  # older rows
+    with pytest.raises(ValueError, match="two final rows"):
+        results.final_table(pd.concat([some, policies[1]]))
 
 
 def test_last_mean_of_five_and_best_stand_side_by_side():
@@ -168,7 +222,7 @@ def test_a_caption_counts_seeds_and_battles():
 
 @pytest.mark.slow
 def test_a_figure_is_the_same_bytes_twice_as_png_and_as_svg(tmp_path):
-    scores = comparison.runs(select.choose(STUDY))
+    scores = comparison.runs_over_bc(comparison.runs(select.choose(STUDY)))
     for folder in ("a", "b"):
         figure = profiles.profiles(scores, *comparison.shared(scores), "title")
         path = style.save_both(figure, tmp_path / folder / "profiles.png")

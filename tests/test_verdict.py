@@ -251,7 +251,7 @@ def test_stability_is_a_smaller_spread_over_seeds():
     assert gain.value == pytest.approx(1.0) and spread.value == pytest.approx(
         np.std([6, 9, 11, 13, 16]) / np.std(around(0))
     )
-    assert (spread.unit, spread.bar, spread.says, gain.says) == (evidence.RATIO, 1.0, "for", "open")
+    assert (spread.unit, spread.bar, spread.says, gain.says) == (evidence.STD_RATIO, 1.0, "for", "open")
     assert word("better and steadier", wide) == verdicts.PARTLY
 
 

@@ -53,6 +53,18 @@ def test_another_learning_curve_with_the_same_finals_is_not_the_same():
     assert agreement(ours, theirs)["agreement"].tolist() == [WITHIN]
 
 
+def test_policies_of_several_temperatures_are_held_against_their_own_and_share_the_values():
+    values = rows([0.0, 0.0]).assign(kind="value", temperature=None, return_mean=np.nan, q_tot=[3.0, 4.0])
+    theirs = [rows([1.0, 2.0]).assign(temperature="published"), rows([5.0, 6.0]).assign(temperature="beta_5")]
+    other = [theirs[0], rows([5.0, 6.1]).assign(temperature="beta_5")]
+    found = agreement(pd.concat([values, *other]), pd.concat([values, *theirs]))
+    assert found["agreement"].tolist() == [SAME, WITHIN] and found["algorithm"].tolist() == ["BC", "BC, beta_5"]
+    moved = values.assign(q_tot=[3.0, 4.5])
+    assert agreement(pd.concat([moved, *theirs]), pd.concat([values, *theirs]))["agreement"].tolist() == [WITHIN] * 2
+    older = theirs[0].drop(columns="temperature")  # rows made before there were temperatures are of the published ones
+    assert agreement(pd.concat(theirs), older)["agreement"].tolist() == [SAME]
+
+
 def test_runs_without_a_common_cell_are_refused():
     with pytest.raises(ValueError, match="no cell in common"):
         agreement(rows([1.0]), rows([1.0], algorithm="omac"))

@@ -31,7 +31,15 @@ TITLES = {  # of the tables that the notebooks write
 CONTENTS = {  # the sidebar: caption, pages
     "Start": ["docs/index", "docs/install"],
     "Notebooks": ["notebooks/*"],
-    "Results": ["docs/results", "docs/verdict", "docs/explore", "docs/figures", "docs/tables", "docs/steps"],
+    "Results": [
+        "docs/results",
+        "docs/tuning",
+        "docs/verdict",
+        "docs/explore",
+        "docs/figures",
+        "docs/tables",
+        "docs/steps",
+    ],
     "Method and data": ["docs/equations", "docs/deviations", "docs/data", "docs/behaviour", "docs/starcraft"],
     "Work with it": [
         *("docs/add_an_algorithm", "docs/design", "api/index", "docs/cluster", "docs/speed", "docs/reliability"),
@@ -54,11 +62,11 @@ def stage(root, folder):
     (folder / "docs" / "tables.md").write_text(tables_page(folder), encoding="utf-8")
     (folder / "docs" / "figures.md").write_text(figures_page(folder, origins), encoding="utf-8")
     (folder / "docs" / "explore.md").write_text(explore_page(root, MAPS, LEVELS), encoding="utf-8")
-    for page in folder.rglob("*.md"):
+    for page in list(folder.rglob("*.md")):
         text = re.sub(
             r"(?<=\d) ± (?=\d)", "\u00a0±\u00a0", page.read_text(encoding="utf-8")
         )  # one word on narrow screens
-        page.write_text(link_packages(text, page, folder), encoding="utf-8")
+        page.write_text(link_folders(text, page, folder), encoding="utf-8")
     for notebook in (folder / "notebooks").glob("*.ipynb"):
         notebook.write_text(pass_on_alt_texts(notebook.read_text(encoding="utf-8")), encoding="utf-8")
     readme = folder / "README.md"
@@ -166,7 +174,7 @@ def write_reference(folder):
         for path in files:
             parts = [p for p in path.with_suffix("").parts if p != "__init__"]
             name = ".".join(parts)
-            text += f"\n## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n\nSource: [{path}](../{path})\n"
+            text += f"\n## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n\nSource: [`{path}`](../{path})\n"
         (api / f"{package}.md").write_text(text, encoding="utf-8")
     names = "\n".join(sorted(packages))
     intro = "What the docstrings say, package by package. [Design](../docs/design.md) has the layers."
@@ -175,13 +183,22 @@ def write_reference(folder):
     )
 
 
-def link_packages(text, page, folder):
-    """Let links to a package's folder lead to its page of the reference."""
+def link_folders(text, page, folder):
+    """Let links to folders lead to a page: of a package of omac the reference, else a list of the folder's files."""
 
     def to_page(match):
         target = Path(os.path.normpath(page.parent / match[1]))
-        if not (target.is_dir() and target.parent == folder / "omac"):
+        if not target.is_dir():
             return match[0]
-        return f"]({os.path.relpath(folder / 'api' / f'{target.name}.md', page.parent)})"
+        name = target.relative_to(folder)
+        if target.parent == folder / "omac":
+            leads_to = folder / "api" / f"{target.name}.md"
+        else:
+            leads_to = folder / "folders" / f"{'-'.join(name.parts)}.md"
+            files = sorted(x.name for x in target.iterdir() if x.is_file())
+            listed = "\n".join(f"- [{x}](../{name.as_posix()}/{x})" for x in files)
+            leads_to.parent.mkdir(exist_ok=True)
+            leads_to.write_text(f"---\norphan: true\n---\n\n# {name.as_posix()}\n\n{listed}\n", encoding="utf-8")
+        return f"]({os.path.relpath(leads_to, page.parent)})"
 
     return re.sub(r"\]\(([\w./]+)\)", to_page, text)

@@ -7,7 +7,7 @@ are not: the data sets' means lie far apart, so that the middle half of all retu
 import pandas as pd
 
 from omac.analysis.select import choose
-from omac.analysis.statistics import gains, improvement, interval, iqm_gain, mean_gain
+from omac.analysis.statistics import gains_over, improvement, interval, iqm_gain, mean_gain
 from omac.schema import NAMES, SET
 
 BASE = "bc"  # what gains are over
@@ -22,6 +22,7 @@ def runs(rows):
     return {
         name: {d: x[["return_mean", "win_rate"]].to_numpy().T for d, x in cell.groupby(SET)}
         for name, cell in last.groupby("algorithm")
+        if name in NAMES
     }
 
 
@@ -29,7 +30,9 @@ def runs_over_bc(scores):
     """`scores`, as `runs` gives them, of all but BC, minus BC's mean as it was measured on the same data set."""
     base = _base(scores)
     found = {
-        a: {d: gains([x], [base[d]])[0] for d, x in of.items() if d in base} for a, of in scores.items() if a != BASE
+        a: {d: gains_over([x], [base[d]])[0] for d, x in of.items() if d in base}
+        for a, of in scores.items()
+        if a != BASE
     }
     return {a: of for a, of in found.items() if of}
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from omac.analysis.results import temperature_of
 from omac.schema import CELL, label
 
 LARGEST = 20.0  # no episode returns more, on SMAC's scale: a mean of Q_tot beyond it stands for nothing
@@ -31,16 +32,20 @@ def stability(rows):
     and w_q of a seed, the loss (L_Q; L_pi of a cell without values) at the first and last snapshot, mean over seeds,
     Q_tot at the last, and in how many seeds it diverged, by `why`.
 
-    rows: rows of kind eval, of any cells; nothing stands where a cell has no such number.
+    rows: rows of kind value and eval, of any cells; nothing stands where a cell has no such number. Values and each policy
+    that is trained on them are looked at by themselves: they count their steps anew.
     """
     lines = []
-    evals = rows[rows["kind"] == "eval"]
+    evals = rows[rows["kind"].isin(["value", "eval"])]
     evals = evals.assign(variant=evals["variant"].fillna("default"))
+    parts = ["seed", "kind", *temperature_of(rows)]
     for values, group in evals.groupby(CELL[1:], sort=False):
         norms = group[[c for c in group if c.startswith("norm_") and c.endswith("_max")]].max().max()
-        mean = group.groupby("step").mean(numeric_only=True)
-        loss = "L_Q" if "L_Q" in mean and mean["L_Q"].notna().any() else "L_pi"
-        found = {seed: why(of_seed) for seed, of_seed in group.groupby("seed")}
+        loss = "L_Q" if "L_Q" in group and group["L_Q"].notna().any() else "L_pi"
+        mean = group.dropna(subset=loss).groupby("step").mean(numeric_only=True)
+        found = {seed: [] for seed in group["seed"]}
+        for (seed, *_), part in group.groupby(parts, dropna=False):
+            found[seed] += why(part)
         bad = [x for x in found.values() if x]
         lines.append(
             {

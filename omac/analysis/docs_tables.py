@@ -18,9 +18,13 @@ from omac.analysis.results import (
     weighing,
 )
 from omac.analysis.select import caption, choose
+from omac.analysis.steps import read_curves
+from omac.analysis.steps import table as steps_table
+from omac.analysis.tuning import by_temperature, name_setting, starting_values
+from omac.analysis.tuning import table as temperature_table
 from omac.files import read_rows, read_table
 from omac.paths import ROOT, atomic
-from omac.schema import DISTRIBUTIONS, LEVELS, MAPS, NAMES, OFFLINE, SET, label
+from omac.schema import CONTROLS, DISTRIBUTIONS, LEVELS, MAPS, NAMES, OFFLINE, SET, label
 
 DATA = ROOT / "data"
 GENERATED = ROOT / "docs" / "_generated"
@@ -58,6 +62,12 @@ def _scores(study, quick):
             f"{fought}. Difference of returns on the same battles, seed by seed; mean ± std over seeds (ddof 0).",
             baseline_differences(study),
         ),
+        "temperatures": (
+            "Every policy of the study",
+            f"{fought}; {LAST}. Values first, then a policy for each temperature on the same values. `effective sample share`: "
+            "of the weights of cloning, 1 where all weigh the same.",
+            temperature_table(study[study["profile"] == "laptop"]),
+        ),
         "quick": (
             "Scores of `make quick`",
             f"6h_vs_8z medium. {caption(choose(quick, profile='quick'))}; {LAST}. `episodes`: battles of all seeds, or "
@@ -69,6 +79,12 @@ def _scores(study, quick):
 
 def _values(study, quick):
     return {
+        "steps": (
+            "Steps by the rule",
+            "OMAC's values of one seed that is none of the study's, until the mean of Q_tot moves by less than 2 % in a thousand "
+            "steps; behaviour cloning of the same seed. The rows are in `data/steps`.",
+            steps_table(read_curves()),
+        ),
         "weight_statistics": (
             "Weight statistics",
             f"{caption(choose(study))}; {LAST}. The weights are exp(beta A) of Eq. 8, for ICQ its softmax weights. A std of "
@@ -81,6 +97,12 @@ def _values(study, quick):
             "return-to-go in the data. `correlation` is Pearson's of the two. A crossing is no convergence, and values are not "
             "better for being nearer to these returns, which are the behaviour policies'.",
             crossing(pd.concat([study, quick])),
+        ),
+        "starting_values": (
+            "What values promise, and what their policies earn",
+            f"{caption(choose(study))}. Q_tot where held-out battles begin, and the mean discounted return of the policies that "
+            "learned from it. No battle returns more than 20.",
+            starting_values(study[study["profile"] == "laptop"]),
         ),
         "credit_correlations": (
             "Correlation of the credit weights",
@@ -136,23 +158,30 @@ def write_docs_tables(overview, folder=GENERATED):
     return paths
 
 
-def score_matrix(rows, map_name="6h_vs_8z", profile="laptop"):
-    """Tabulate the last policies of one map, return (win rate): a line per algorithm, a column per level.
+def score_matrix(rows, map_name="6h_vs_8z", weights_of="medium", env="smax", profile="laptop"):
+    """Tabulate the last policies of one map, return (win rate): a line per setting, a column per level that was run.
 
     Args:
-        rows: result rows; ablations are left out, and so are samples smaller than 100 %.
+        rows: result rows; samples smaller than 100 % are left out.
+        weights_of: the level whose effective sample shares of the weights stand beside the returns.
     Returns:
-        A DataFrame of text, its first column the algorithm.
+        A DataFrame of text, its first column the setting.
     """
-    table = final_table(choose(rows, profile=profile))
-    table = table[(table["map"] == map_name) & (table["ratio"] == 100)]
-    wins = table["win rate"].str.split(" ± ").str[0].astype(float).map("{:.0%}".format)
-    texts = table.assign(text=table["return"] + " (" + wins + ")").pivot(
-        index="algorithm", columns="level", values="text"
-    )
-    order = [name for name in NAMES.values() if name in texts.index]
-    columns = texts.reindex(index=order, columns=LEVELS).fillna("")
-    return columns.rename_axis(index=f"{map_name}, return (win rate)", columns=None).reset_index()
+    mine = (rows["env"] == env) & (rows["map"] == map_name) & (rows["ratio"] == 100)
+    rows = rows[mine & ((rows["profile"] == profile) | (rows["kind"] == "data"))]
+    found, texts = by_temperature(rows), {}
+    for data in rows[rows["kind"] == "data"].itertuples():
+        texts[NAMES["data"], data.level] = f"{data.return_mean:.2f} ({data.win_rate:.0%})"
+    order = {name: i for i, name in enumerate((*CONTROLS, *NAMES))}
+    for x in found.sort_values("algorithm", key=lambda y: y.map(order), kind="stable").to_dict("records"):
+        name = name_setting(x["algorithm"], x["variant"], x["temperature"])
+        texts[name, x["level"]] = f"{x['return']:.2f} ± {x['std']:.2f} ({x['win rate']:.0%})"
+        if x["level"] == weights_of and x["share"] == x["share"]:
+            texts[name, "share"] = f"{x['share']:.3f}"
+    levels = [level for level in LEVELS if any(level == at for _, at in texts)]
+    settings = dict.fromkeys(name for name, _ in texts)
+    lines = [[name, *(texts.get((name, at), "") for at in (*levels, "share"))] for name in settings]
+    return pd.DataFrame(lines, columns=[f"{map_name}, return (win rate)", *levels, f"sample share ({weights_of})"])
 
 
 def baseline_differences(study):

@@ -58,7 +58,7 @@ def final_table(rows):
     metrics (OFFLINE) stand beside, a column each. Raises ValueError for rows without these columns, and when a seed
     has two final rows: rows of two runs in one file.
     """
-    missing = {*KEYS, "return_mean", "win_rate", "episodes"} - set(rows)
+    missing = {*KEYS, "return_mean", "win_rate", "episodes"} - {"temperature", *rows}
     if missing:
         raise ValueError(f"these are no result rows: the columns {sorted(missing)} are missing")
     keys = ["env", "map", "level", "ratio", "algorithm", "variant", *temperature_of(rows)]

@@ -54,5 +54,9 @@ def prepare(rows, env="smax", profile="laptop"):
 
 
 def value_rows(rows):
-    """The rows in which a cell's values were logged as they were learned: kind value or, side by side with a policy, eval."""
-    return rows[rows["kind"].eq("value") if (rows["kind"] == "value").any() else rows["kind"].eq("eval")]
+    """The rows in which cells' values were logged as they were learned: kind value or, side by side with a policy, eval.
+
+    Of cells that learn no values there are none.
+    """
+    rows = rows[rows["kind"].isin(["value", "eval"])]
+    return rows.dropna(subset="q_tot") if "q_tot" in rows else rows[:0]

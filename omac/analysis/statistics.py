@@ -1,7 +1,7 @@
 """Few runs, honest numbers: statistics of the runs of each data set, and intervals that keep their word at five seeds.
 
 Scores are [tasks, seeds], or a list with an array of seeds for each task where their numbers differ. A task is a data
-set. Scores are in their column's unit; what is pooled over tasks are gains over a baseline (`gains`), because raw returns
+set. Scores are in their column's unit; what is pooled over tasks are gains over a baseline (`gains_over`), because raw returns
 of a good and a poor data set never meet. A statistic also takes axes in front of the seeds, [..., seeds], and keeps them.
 Statistics and profiles: Agarwal et al. 2021, "Deep RL at the Edge of the Statistical Precipice". Its percentile bootstrap
 of five seeds holds the truth 84 to 90 times in a hundred where it says 95, so that `interval` goes other ways.
@@ -38,16 +38,6 @@ def _pairs(x, y):
     return x, y
 
 
-def mean_std(scores):
-    """The paper's numbers: mean and standard deviation over the seeds of each task, ddof 0 (register 20).
-
-    scores  [tasks, seeds] or a list of [seeds]
-    Returns (mean [tasks], std [tasks]), in units of the scores. Raises ValueError for empty or non-finite scores.
-    """
-    tasks = _tasks(scores)
-    return np.stack([x.mean(-1) for x in tasks]), np.stack([x.std(-1) for x in tasks])
-
-
 def iqm(scores):
     """Interquartile mean (Agarwal et al., section 4.3): the mean of the middle half of all runs of all tasks, pooled.
 
@@ -58,19 +48,19 @@ def iqm(scores):
     return stats.trim_mean(np.concatenate(_tasks(scores), axis=-1), 0.25, axis=-1)
 
 
-def gains(x, base):
+def gains_over(x, base):
     """By how much each run exceeds the mean of `base` on its task: a list of [..., seeds], in units of the scores."""
     return [a - b.mean(-1, keepdims=True) for a, b in zip(*_pairs(x, base), strict=True)]
 
 
 def mean_gain(x, base):
     """Mean over tasks of the mean gain over `base`. Returns [...], in units of the scores."""
-    return np.mean([g.mean(-1) for g in gains(x, base)], axis=0)
+    return np.mean([g.mean(-1) for g in gains_over(x, base)], axis=0)
 
 
 def iqm_gain(x, base):
     """Interquartile mean of all runs' gains over `base`, pooled over tasks. Returns [...], in units of the scores."""
-    return iqm(gains(x, base))
+    return iqm(gains_over(x, base))
 
 
 def improvement(x, y):
@@ -185,7 +175,7 @@ def _errors(statistic, groups):
 
 def _winsorized(x, base=()):
     """`_errors` of an interquartile mean, after Tukey and McLaughlin: what is cut off counts as the outermost that is not."""
-    over = gains(x, base) if len(base) else x
+    over = gains_over(x, base) if len(base) else x
     pooled = np.sort(np.concatenate(over, axis=-1))
     runs, cut = pooled.shape[-1], pooled.shape[-1] // 4
     low, high, kept = pooled[..., cut, None], pooled[..., runs - 1 - cut, None], runs - 2 * cut

@@ -131,3 +131,21 @@ def separation(rows):
             }
         )
     return pd.DataFrame(lines)
+
+
+def starting_values(rows):
+    """Q_tot where held-out battles begin, beside the discounted return of its own policies: a line per data set and setting.
+
+    The first is what the values promise, the second what the policy earns from the same start; a battle returns 20 at most.
+    Mean ± std over seeds (ddof 0). Of algorithms with values and fought policies.
+    """
+    last = final_policies(rows)
+    if not {"q_tot_start", "discounted_mean"} <= set(last):
+        return pd.DataFrame()
+    lines = []
+    for key, x in last.dropna(subset=["q_tot_start"]).groupby(POLICY, sort=False):
+        numbers = {"Q_tot at the start": x["q_tot_start"], "its policy's discounted return": x["discounted_mean"]}
+        numbers["difference"] = x["q_tot_start"] - x["discounted_mean"]
+        found = {name: f"{y.mean():.2f} ± {y.std(ddof=0):.2f}" for name, y in numbers.items()}
+        lines.append({**dict(zip(SET, key, strict=False)), "setting": name_setting(*key[3:]), **found})
+    return pd.DataFrame(lines)

@@ -17,8 +17,8 @@ from omac.claims.evidence import (
     CLOSE,
     NEGLIGIBLE,
     POINTS,
-    RATIO,
     SHARE,
+    STD_RATIO,
     P,
     R,
     complete,
@@ -171,7 +171,9 @@ def better_and_steadier(study, other="wo_cca"):
     have, _ = complete(scores(study), [(ABLATED, study.level, 100)], ("omac", other))
     if have:
         groups = [[x[line].to_numpy() for x in have.values()] for line in ("omac", other)]
-        parts.append(part(f"std over seeds: {LABEL[other]} / OMAC, {study.level}", RATIO, spread_ratio, groups, 1.0))
+        parts.append(
+            part(f"std over seeds: {LABEL[other]} / OMAC, {study.level}", STD_RATIO, spread_ratio, groups, 1.0)
+        )
     return parts, missing
 
 
@@ -189,7 +191,7 @@ def correlated(study, control=None):
     wide = by_seed.pivot(index=["a_i", "seed"], columns="variant", values="agent")
     what, unit, statistic, bar = "r of w_v and w_q", R, mean_correlation, 0.0
     if control:
-        what, unit, statistic, bar = f"std of r over seeds: {LABEL[control]} / OMAC", RATIO, spread_ratio, 1.0
+        what, unit, statistic, bar = f"std of r over seeds: {LABEL[control]} / OMAC", STD_RATIO, spread_ratio, 1.0
     parts = []
     for a, x in wide.groupby("a_i"):
         groups = [[x[line].to_numpy()] for line in lines]

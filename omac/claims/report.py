@@ -6,11 +6,11 @@ import pandas as pd
 
 from omac.analysis.paper_tables import PAPERS
 from omac.analysis.select import name_sets
-from omac.claims.evidence import LEVEL, POINTS, RATIO, SHARE, P, R
+from omac.claims.evidence import LEVEL, POINTS, SHARE, STD_RATIO, P, R
 from omac.claims.verdicts import CANNOT, NOT_RUN, PARTLY
 from omac.schema import LABEL, LEVELS
 
-UNITS = [P, POINTS, SHARE, R, RATIO]
+UNITS = [P, POINTS, SHARE, R, STD_RATIO]
 SAID = {"for": "as claimed", "against": "the other way", "open": "undecided"}
 
 

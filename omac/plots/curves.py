@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from omac.analysis.select import value_rows
 from omac.config.names import check_name
 from omac.plots.style import COLOURS, DASHES, MARKERS, PAGE, SHADES, TEXT, grid, titled_legend
 from omac.schema import KNOWN_LEVELS, KNOWN_MAPS, LABEL, LEVELS
@@ -114,10 +115,13 @@ def losses(rows, title):
     from the lowest seed to the highest. Dashed: the mean discounted return-to-go in the data.
 
     Args:
-        rows: prepared rows; those of kind eval count.
+        rows: prepared rows; of kind value, or eval where values and policy are learned side by side or there are no values.
         title: of the legend.
     """
-    evals = rows[rows["kind"] == "eval"]
+    evals = rows[rows["kind"].isin(["value", "eval"])]
+    evals = evals.assign(valued=evals.reindex(columns=["q_tot"]).notna())
+    of_cell = evals.groupby(["map", "level", "ratio", "line"])["valued"].transform("any")
+    evals = evals[evals["valued"] | ~of_cell]
     norms = evals[[c for c in evals if c.startswith("norm_") and c.endswith("_max")]].max(axis=1)
     evals = evals.assign(norm=norms, ablation=evals["line"] != evals["algorithm"])
     groups = list(evals.groupby(["map", "level", "ratio", "ablation"], sort=False))
@@ -144,15 +148,17 @@ def switches(rows, lines, title):
     """Draw settings side by side over gradient steps: return, Q_tot over the returns-to-go, the spread of exp(beta A).
 
     Q_tot is divided by the mean discounted return-to-go of the same rewards, because a reward on another scale has
-    returns on another. At 1 their means are equal, which is no convergence. A line is the mean over seeds, its band one std, ddof 0.
+    returns on another. At 1 their means are equal, which is no convergence. A line is the mean over seeds, its band one
+    std, ddof 0. Where values are learned first, the steps of their panels are theirs, and those of the others the policies'.
 
     Args:
-        rows: prepared rows of one data set; those of kind eval count.
+        rows: prepared rows of one data set; those of kind value and eval count.
         lines: keys of LABEL.
         title: of the legend.
     """
-    evals = rows[rows["kind"] == "eval"]
-    evals = evals.assign(value_ratio=evals["q_tot"] / evals["return_followed"])
+    evals, values = rows[rows["kind"] == "eval"], value_rows(rows)
+    if len(values):
+        values = values.assign(value_ratio=values["q_tot"] / values["return_followed"])
     columns = {
         "return_mean": "return (0-20)",
         "value_ratio": "$Q_{tot}$ / return that followed",
@@ -162,8 +168,9 @@ def switches(rows, lines, title):
     figure, axes = grid([1.7, 1.7], 2, PAGE)
     for ax, (column, head) in zip(axes.flat, columns.items(), strict=True):
         ax.set_title(head, fontsize=9)
+        logged = values if column in ("value_ratio", "q_correlation") else evals
         for name in lines:
-            _line(ax, evals[evals["line"] == name], column, name, "std")
+            _line(ax, logged[logged["line"] == name], column, name, "std")
         if not ax.lines:
             _empty(ax, "not run yet")
     axes[0, 1].axhline(1, color=COLOURS["data"], ls="--", lw=1)
@@ -182,8 +189,7 @@ def crossings(rows, title):
         rows: prepared rows; those of kind value and eval and of OMAC itself count, where they have values.
         title: of the legend.
     """
-    evals = rows[rows["kind"].isin(["value", "eval"]) & (rows["line"] == "omac") & (rows["ratio"] == 100)]
-    evals = evals.dropna(subset="q_tot") if "q_tot" in evals else evals[:0]
+    evals = value_rows(rows[(rows["line"] == "omac") & (rows["ratio"] == 100)])
     levels = [level for level in LEVELS if level in set(evals["level"])]
     figure, axes = grid([2.4], max(1, len(levels)), PAGE)
     for ax, level in zip(axes[0], levels, strict=False):

@@ -30,12 +30,11 @@ def return_over_share(found, variants=("default",)):
             for _, point in line.iterrows():
                 if algorithm != "bc" and variant == "default":
                     text = point["temperature"].replace("_", " ").replace("published", "paper")
-                    ax.annotate(
-                        text, (point["share"], point["return"]), xytext=(3, 4), textcoords="offset points", fontsize=6
-                    )
+                    at, shift = (point["share"], point["return"]), (3, -10 if text == "paper" else 4)
+                    ax.annotate(text, at, xytext=shift, textcoords="offset points", fontsize=6)
         ax.set(xscale="log", xlabel="effective sample share of the weights", title=f"{name} {level}", ylim=(0, 20.5))
         ax.title.set_fontsize(9)
-        ax.invert_xaxis()
+        ax.set_xlim(1.5, found["share"].min() / 1.5)
     for ax in axes.flat[len(sets) :]:
         ax.axis("off")
     axes[0, 0].set_ylabel("return (0-20)")
@@ -52,7 +51,7 @@ def by_value_phase(values, policies):
     """
     figure, axes = grid([2.4], 2, 7.2)
     left, right = axes[0]
-    mean = values.groupby("step")[["q_tot", "return_followed"]].mean()
+    mean = values.reindex(columns=["step", "q_tot", "return_followed"]).groupby("step").mean()
     left.plot(mean.index, mean["q_tot"], color=COLOURS["omac"], label="mean $Q_{tot}$")
     left.plot(mean.index, mean["return_followed"], color=COLOURS["data"], ls="--", label="return that followed")
     left.set(xlabel="steps of the values", ylabel="value (discounted return)", ylim=(0, None))

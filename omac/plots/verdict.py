@@ -3,7 +3,7 @@
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from omac.claims.evidence import RATIO
+from omac.claims.evidence import STD_RATIO
 from omac.claims.report import SAID, each_part
 from omac.plots.style import PAGE, STYLE, titled_legend
 
@@ -44,7 +44,7 @@ def forest(verdicts, title):
         ax.set_xlabel(unit, fontsize=8)
         ax.tick_params(labelsize=7)
         ax.grid(axis="y", visible=False)
-        if unit == RATIO:
+        if unit == STD_RATIO:
             ax.set_xscale("log")
             ax.xaxis.set_major_formatter("{x:g}")
     titled_legend(figure, axes, title)
