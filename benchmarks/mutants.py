@@ -23,14 +23,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 120  # of a processor that the tests of one mutant may take
-EQUATIONS = ("equations", "algorithms")
+EQUATIONS = ("diagnosed", "equations", "algorithms", "policies")
 TARGETS = {  # module: the test files that hold it, the quickest first
     **dict.fromkeys(("nn/losses", "nn/policy", "nn/igm", "nn/expectile", "nn/factorization"), EQUATIONS),
-    **dict.fromkeys(("nn/networks", "nn/rows"), ("equations", "algorithms", "evaluation")),
+    **dict.fromkeys(("nn/networks", "nn/rows"), (*EQUATIONS, "evaluation")),
     **dict.fromkeys(
         (f"algorithms/{name}" for name in ("omac", "bc", "icq", "omar", "bcq", "cql", "common")), EQUATIONS
     ),
-    "training/replay": ("switches", "equations", "algorithms"),
+    "training/replay": ("switches", *EQUATIONS),
     "data/episodes": ("episodes", "digest"),
     "data/validation": ("episodes",),
     "evaluation": ("evaluation",),

@@ -1,8 +1,6 @@
 """Policies on finished values: several side by side as each alone, advantages computed once, scales, the best episodes."""
 
 from dataclasses import replace
-from types import SimpleNamespace
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from handmade import built, made, scaled
 
 from omac.algorithms import bc, icq, omac
 from omac.config.hyper import load_params, of_policies
-from omac.nn.policy import policy_diagnostics, weight_diagnostics
 from omac.study.cell import best_episodes
 from omac.training.trainer import Trainer, train
 
@@ -218,37 +215,3 @@ def test_top_share_clones_the_best_episodes_and_nothing_else(toy, small, tmp_pat
     whole = train(data, "bc", replace(hyper, top_share=1.0), seeds, progress=False)
     assert any(not torch.equal(whole.snapshots[-1]["policy"][k], x) for k, x in alone.snapshots[-1]["policy"].items())
     assert rows[rows.kind == "data"].episodes.item() == 200 and "top_share" in bc.READS
-
-
-def test_the_diagnostics_of_policies_and_weights_are_literal_loops():
-    rng, (K, P, B, n, A) = np.random.default_rng(0), (2, 3, 5, 2, 4)
-    x = rng.normal(size=(K, P, B, n, A))
-    avail = rng.random((K, B, n, A)) < 0.6
-    avail[..., 0] = True
-    a = np.where(avail, rng.random(avail.shape), -1).argmax(-1)
-    batch = SimpleNamespace(o=torch.zeros(K, B, n, 1), a=torch.from_numpy(a), avail=torch.from_numpy(avail))
-    pi = mock.Mock(
-        return_value=torch.from_numpy(x.reshape(K * P, B, n, A)), parameters=lambda: iter([torch.zeros(K * P)])
-    )
-    for masked in (True, False):
-        found = policy_diagnostics(pi, batch, SimpleNamespace(mask_actions=masked))
-        for k, p in np.ndindex(K, P):
-            entropy, likelihood, agreement = [], [], []
-            for b, i in np.ndindex(B, n):
-                there = avail[k, b, i]
-                seen = there if masked else np.ones(A, bool)
-                prob = np.where(seen, np.exp(x[k, p, b, i]), 0)
-                prob = prob / prob.sum()
-                entropy.append(-(prob[seen] * np.log(prob[seen])).sum())
-                likelihood.append(np.log(prob[a[k, b, i]]))
-                agreement.append(np.where(there, x[k, p, b, i], -np.inf).argmax() == a[k, b, i])
-            wanted = {"entropy": entropy, "log_likelihood": likelihood, "agreement": agreement}
-            for name, values in wanted.items():
-                assert found[name][k, p].item() == pytest.approx(np.mean(values), abs=1e-6), name
-    w = rng.random((K, P, B, n))
-    found = weight_diagnostics(torch.from_numpy(w))
-    for k, p in np.ndindex(K, P):
-        each = w[k, p].ravel()
-        wanted = each.mean(), each.std(ddof=1), each.sum() ** 2 / (len(each) * (each**2).sum())
-        got = [found[name][k, p].item() for name in ("weight_mean", "weight_std", "weight_share")]
-        assert got == pytest.approx(wanted)
