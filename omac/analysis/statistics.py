@@ -93,7 +93,7 @@ def share_highest(x, *others):
 
 
 def spread_ratio(x, y):
-    """How many times the standard deviation over seeds of y is that of x (ddof 1); geometric mean over tasks."""
+    """Say how many times the standard deviation over seeds of y is that of x (ddof 1); geometric mean over tasks."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = [
             np.log(_variance(b) * b.shape[-1] / _variance(a) / a.shape[-1]) / 2

@@ -16,7 +16,7 @@ POLICY = [*SET, "algorithm", "variant", "temperature"]  # columns that tell one 
 
 
 def final_policies(rows):
-    """The final rows of fought policies, with texts in `variant` and `temperature`."""
+    """Return the final rows of fought policies, with texts in `variant` and `temperature`."""
     last = rows[(rows["kind"] == "final") & rows["return_mean"].notna()]
     return last.assign(variant=last["variant"].fillna("default"), temperature=last["temperature"].fillna(PUBLISHED))
 
@@ -64,7 +64,7 @@ def table(rows):
 
 
 def gains(rows, algorithm):
-    """The returns of an algorithm's settings less BC's mean, in points: {data set: table [seed, setting]} of CHOSEN_ON.
+    """Return the returns of an algorithm's settings less BC's mean, in points: {data set: table [seed, setting]} of CHOSEN_ON.
 
     A setting is (variant, temperature).
     """
@@ -108,7 +108,7 @@ def choose_setting(found):
 
 
 def separation(rows):
-    """How much a data set can tell apart: floor, ceiling and the difference, in points, a line per data set.
+    """Say how much a data set can tell apart: floor, ceiling and the difference, in points, a line per data set.
 
     floor: the best control; ceiling: the best setting of all. Of data sets with controls.
     """

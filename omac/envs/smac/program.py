@@ -19,7 +19,7 @@ OTHER_MACHINE = "install the game's package for this machine, or fight on anothe
 
 
 def launched_by(environment):
-    """The program that the package's environment launches, and the variables that it gives to it; (None, None) before."""
+    """Return the program that the package's environment launches, and the variables that it gives to it; (None, None) before."""
     try:
         config = environment._run_config
         base = f"Base{config.version.build_version:05d}"
