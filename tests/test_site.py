@@ -156,13 +156,13 @@ def rows_of(temperatures, level="good"):
             yield {**about, "kind": "final", "temperature": name, **scores}
 
 
-def test_the_slider_follows_the_order_of_the_settings_and_the_rows(site_module):
+def test_the_slider_goes_from_cloning_to_the_sharpest_policy(site_module):
     explore = site_module("explore")
     settings = {"omac": {"published": {}, "beta_5": {"beta": 5.0}, "beta_15": {"beta": 15.0}}}
     rows = explore.temperature_rows(rows_of(["beta_15", "published"]))
     (cell,) = explore.arrange(rows, settings)
-    assert (cell["map"], cell["level"], cell["algorithm"]) == ("6h_vs_8z", "good", "omac")
-    first, last = cell["points"]
+    assert (cell["map"], cell["level"], cell["algorithm"]) == ("6h_vs_8z", "good", "OMAC")
+    last, first = cell["points"]  # the shares of the rows fall in the order in which they were made
     assert (first["name"], first["mean"], first["std"], first["wins"], first["share"]) == (
         "published",
         11.5,
