@@ -17,19 +17,20 @@ import random
 import resource
 import sys
 import time
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 120  # of a processor that the tests of one mutant may take
-EQUATIONS = ("equations", "algorithms")
+EQUATIONS = ("diagnosed", "equations", "algorithms", "policies")
 TARGETS = {  # module: the test files that hold it, the quickest first
     **dict.fromkeys(("nn/losses", "nn/policy", "nn/igm", "nn/expectile", "nn/factorization"), EQUATIONS),
-    **dict.fromkeys(("nn/networks", "nn/rows"), ("equations", "algorithms", "evaluation")),
+    **dict.fromkeys(("nn/networks", "nn/rows"), (*EQUATIONS, "evaluation")),
     **dict.fromkeys(
         (f"algorithms/{name}" for name in ("omac", "bc", "icq", "omar", "bcq", "cql", "common")), EQUATIONS
     ),
-    "training/replay": ("switches", "equations", "algorithms"),
+    "training/replay": ("switches", *EQUATIONS),
     "data/episodes": ("episodes", "digest"),
     "data/validation": ("episodes",),
     "evaluation": ("evaluation",),
@@ -163,8 +164,9 @@ def live(module, function):
 class Loop:
     """In place of pytest's own loop: the tests are collected once, and run in a process of their own for every mutant."""
 
-    def __init__(self, modules, each, until, seed, out):
-        self.modules, self.each, self.until, self.seed, self.out = modules, each, until, seed, out
+    def __init__(self, modules, args, until, out):
+        self.modules, self.until, self.out = modules, until, out
+        self.each, self.seconds, self.seed = args.each, args.seconds, args.seed
 
     def pytest_runtestloop(self, session):
         """Mutate module by module."""
@@ -176,9 +178,12 @@ class Loop:
                 flush=True,
             )
             return True
-        session.items.sort(key=lambda item: took[item.nodeid])
+        quickest = sorted(session.items, key=lambda item: took[item.nodeid])
+        spent = accumulate(took[item.nodeid] for item in quickest)
+        chosen = [item for item, so_far in zip(quickest, spent, strict=True) if so_far <= self.seconds]
+        print(json.dumps({"modules": self.modules, "tests": len(session.items), "run": len(chosen)}), file=self.out)
         for module in self.modules:
-            self.mutate(module, session.items)
+            self.mutate(module, chosen)
         return True
 
     def mutate(self, module, items):
@@ -220,11 +225,11 @@ class Loop:
         """{test: seconds} of tests that pass; None as soon as one fails."""
         session, took = items[0].session, {}
         for item, following in zip(items, [*items[1:], None], strict=True):
-            begun = time.monotonic()
+            begun = time.process_time()
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.testsfailed:
                 return None
-            took[item.nodeid] = time.monotonic() - begun
+            took[item.nodeid] = time.process_time() - begun
         return took
 
 
@@ -243,6 +248,9 @@ def main():
     parser.add_argument("modules", nargs="*", default=list(TARGETS))
     parser.add_argument("--each", type=int, default=12, help="mutants of a module, drawn at random")
     parser.add_argument("--minutes", type=float, default=40, help="no mutant begins later")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of a processor for each: the quickest tests that fit"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -259,7 +267,7 @@ def main():
             importlib.import_module(name_of(module))
         files = [str(ROOT / "tests" / f"test_{name}.py") for name in names]
         words = ["-q", "-m", "not slow", "-p", "no:cacheprovider", *files]
-        pytest.main(words, plugins=[Loop(modules, args.each, until, args.seed, out)])
+        pytest.main(words, plugins=[Loop(modules, args, until, out)])
 
 
 if __name__ == "__main__":

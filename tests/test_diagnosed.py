@@ -1,0 +1,96 @@
+"""What is logged of values and policies equals plain loops: numbers that no loss reads, so that no training would tell."""
+
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from handmade import built, made
+
+from omac.algorithms import REGISTRY, bcq, common, icq, omac
+from omac.nn.factorization import Factorization
+from omac.nn.networks import generators
+from omac.nn.policy import MASKED, policy_diagnostics, take, weight_diagnostics
+
+LEARNERS = sorted(name for name, module in REGISTRY.items() if hasattr(module, "target"))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_logged_td_error_is_the_distance_of_q_tot_from_its_target(name, small):
+    module, batch = REGISTRY[name], made()
+    nets = built(module, small)
+    found, y = module.diagnose(nets, batch, small), module.target(nets, batch, small)
+    if name == "omac":
+        w_v, w_q, b = nets.mix(batch.s, batch.a)
+        v = omac.local_value(nets.v, nets.q(batch.o), batch.o, batch.avail, small)
+        q_tot = (w_v * v).sum(-1) + b + (w_q * (take(nets.q(batch.o), batch.a) - v)).sum(-1)
+    else:
+        q_tot = common.mixed(nets.mix, batch.s, take(nets.q(batch.o), batch.a))
+    counts = icq.known(batch)[0].bool() if name == "icq" else torch.ones(len(y[0]), dtype=bool)
+    torch.testing.assert_close(found["q_tot"], q_tot)
+    torch.testing.assert_close(found["td_error"][0], (y - q_tot)[0][counts].abs().mean())
+    assert (found["w_v"] > 0).all() and (counts.all() or name == "icq")
+
+
+def test_the_logged_scales_of_omac_are_means_and_standard_deviations(small):
+    nets, batch = built(omac, small), made()
+    found = omac.diagnose(nets, batch, small)
+    w_v, w_q, _ = nets.mix(batch.s, batch.a)
+    q_bar, v = nets.q_bar(batch.o), omac.local_value(nets.v, nets.q(batch.o), batch.o, batch.avail, small)
+    adv = (take(q_bar, batch.a) - v).flatten()
+    wanted = {"w_v": w_v.mean(), "w_q": w_q.mean(), "adv_std": adv.std()}
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name][0], value, msg=name)
+
+
+def test_the_share_that_bcqs_filter_leaves_is_counted_over_available_actions(small):
+    nets, batch = built(bcq, small), made()
+    left = (bcq.logits(nets)(batch.o, batch.avail) > MASKED) & batch.avail
+    share = left.sum() / batch.avail.sum()
+    assert 0 < share <= 1
+    torch.testing.assert_close(bcq.diagnose(nets, batch, small)["allowed"][0], share)
+
+
+def test_both_encodings_of_the_credit_end_in_a_relu_and_the_weights_do_not():
+    mix = Factorization(generators([0]), n=2, state=7, actions=4, hidden=16)
+    o, a = torch.randn(1, 50, 7), torch.randint(4, (1, 50, 2))
+    h_v, h_q = mix.f_v1(o), mix.f_q1(torch.randn(1, 50, 7 + 2 * 4))
+    for h in (h_v, h_q):
+        assert (h >= 0).all() and (h == 0).any() and (h > 0).any()
+    raw = mix.f_q2(torch.cat([h_v, h_q], -1))
+    w_v, w_q, _ = mix(o, a)
+    assert (raw < 0).any() and (w_v >= 0).all() and (w_q >= 0).all()
+
+
+def test_the_diagnostics_of_policies_and_weights_are_literal_loops():
+    rng, (K, P, B, n, A) = np.random.default_rng(0), (2, 3, 5, 2, 4)
+    x = rng.normal(size=(K, P, B, n, A))
+    avail = rng.random((K, B, n, A)) < 0.6
+    avail[..., 0] = True
+    a = np.where(avail, rng.random(avail.shape), -1).argmax(-1)
+    batch = SimpleNamespace(o=torch.zeros(K, B, n, 1), a=torch.from_numpy(a), avail=torch.from_numpy(avail))
+    answer, parameters = torch.from_numpy(x.reshape(K * P, B, n, A)), lambda: iter([torch.zeros(K * P)])
+    pi = mock.Mock(return_value=answer, parameters=parameters)
+    for masked in (True, False):
+        found = policy_diagnostics(pi, batch, SimpleNamespace(mask_actions=masked))
+        for k, p in np.ndindex(K, P):
+            entropy, likelihood, agreement = [], [], []
+            for b, i in np.ndindex(B, n):
+                there = avail[k, b, i]
+                seen = there if masked else np.ones(A, bool)
+                prob = np.where(seen, np.exp(x[k, p, b, i]), 0)
+                prob = prob / prob.sum()
+                entropy.append(-(prob[seen] * np.log(prob[seen])).sum())
+                likelihood.append(np.log(prob[a[k, b, i]]))
+                agreement.append(np.where(there, x[k, p, b, i], -np.inf).argmax() == a[k, b, i])
+            wanted = {"entropy": entropy, "log_likelihood": likelihood, "agreement": agreement}
+            for name, values in wanted.items():
+                assert found[name][k, p].item() == pytest.approx(np.mean(values), abs=1e-6), name
+    w = rng.random((K, P, B, n))
+    found = weight_diagnostics(torch.from_numpy(w))
+    for k, p in np.ndindex(K, P):
+        each = w[k, p].ravel()
+        wanted = each.mean(), each.std(ddof=1), each.sum() ** 2 / (len(each) * (each**2).sum())
+        got = [found[name][k, p].item() for name in ("weight_mean", "weight_std", "weight_share")]
+        assert got == pytest.approx(wanted)
