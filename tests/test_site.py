@@ -134,6 +134,22 @@ def test_docstrings_are_plain_text_to_sphinx(site_module):
     formula = ["Compute.", "", "    h = f(o)", "    w = g(h)", "", "More."]
     site_module("reference").escape(None, "class", "C", None, None, formula)
     assert formula[2:4] == ["    | h = f(o)", "    | w = g(h)"]
+    table = [
+        "Bound.",
+        "",
+        "gaps  a list",
+        "      of [seeds]",
+        "Returns NaN.",
+        "Args:",
+        "    x: a",
+        "        b.",
+        "",
+        "- c",
+        "  d",
+    ]
+    site_module("reference").escape(None, "function", "g", None, None, table)
+    assert table[2:5] == ["| gaps  a list", "  of [seeds]", "| Returns NaN."]
+    assert table[5:] == ["Args:", "    x: a", "        b.", "", "- c", "  d"]
     assert lines[2:] == [":returns: (w_v [K,B,n], {name: w_q}), a pair. ", ""]
 
 
