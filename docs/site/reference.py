@@ -44,7 +44,7 @@ def join_returns(lines):
     end = start + 1
     while end < len(lines) and (lines[end].startswith(" ") or not lines[end]):
         end += 1
-    words = " ".join(line.strip() for line in lines[start + 1 : end])
+    words = " ".join(line.strip().removeprefix("| ") for line in lines[start + 1 : end])
     lines[start:end] = [f":returns: {words}", ""] if end == len(lines) else [f":returns: {words}"]
 
 
