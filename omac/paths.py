@@ -59,7 +59,7 @@ FIGURES = ROOT / os.environ.get(
 
 def project_version():
     """Read the project's version from its pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"].get("version", "unknown")
 
 
 def shown(path):
