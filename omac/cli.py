@@ -78,14 +78,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive(text):
-    """A whole number above 0, for argparse."""
+    """Return a whole number above 0, for argparse."""
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def seed(text):
-    """A seed, a whole number from 0 on, for argparse."""
+    """Return a seed, a whole number from 0 on, for argparse."""
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no seed, a whole number from 0 on")
     return int(text)

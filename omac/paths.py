@@ -21,7 +21,7 @@ class DiskFull(OSError):
 
 
 def is_checkout(folder):
-    """Whether a folder is a checkout of this project: it has a dvc.yaml, and a pyproject.toml with this project's name."""
+    """Say whether a folder is a checkout of this project: it has a dvc.yaml, and a pyproject.toml with this project's name."""
     try:
         project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project")
     except (OSError, ValueError):
@@ -59,17 +59,17 @@ FIGURES = ROOT / os.environ.get(
 
 def project_version():
     """Read the project's version from its pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"].get("version", "unknown")
 
 
 def shown(path):
-    """A path as messages and notebooks print it: relative to the checkout where it lies inside."""
+    """Return a path as messages and notebooks print it: relative to the checkout where it lies inside."""
     path = Path(path).resolve()
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def is_full(error):
-    """Whether an error, or one that it came from, says that a disk is full: as Python, HDF5, safetensors or torch put it."""
+    """Say whether an error, or one that it came from, says that a disk is full: as Python, HDF5, safetensors or torch put it."""
     while error is not None:
         if (
             isinstance(error, DiskFull)

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 def bar(label, total, unit, done=0):
-    """A tqdm bar; label None, OMAC_PROGRESS=0, or an stderr that nobody watches: a silent one."""
+    """Return a tqdm bar; label None, OMAC_PROGRESS=0, or an stderr that nobody watches: a silent one."""
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     silent = label is None or os.environ.get("OMAC_PROGRESS") == "0" or not watched
     return tqdm(total=total, initial=done, desc=label, unit=unit, disable=silent, leave=sys.stderr.isatty())

@@ -43,7 +43,7 @@ def test_a_text_without_its_last_line_is_refused():
 
 @pytest.mark.parametrize(
     "name",
-    ["results.csv", "weights/smax-6h_vs_8z-poor-100.csv", "quick/results.csv", "cards/smax-6h_vs_8z.csv",
+    ["results.csv", "steps/smax-6h_vs_8z-poor-100-values.csv", "quick/results.csv", "cards/smax-6h_vs_8z.csv",
      "behaviour/smax-6h_vs_8z.csv", *(f"results/{f.name}" for f in sorted((ROOT / "data" / "results").glob("*.csv"))[:1])],
 )  # fmt: skip
 def test_a_flipped_bit_of_a_committed_table_is_found(name, tmp_path):

@@ -41,14 +41,14 @@ def test_dvc_repro_on_a_clone_trains_nothing_and_leaves_git_and_dvc_clean(clone)
 
 def test_only_what_a_change_touches_is_run_again(clone):
     """A comment changes no export; an algorithm's code makes its own cells stale, and no other."""
-    icq = clone / "omac" / "algorithms" / "icq.py"
-    text = icq.read_text()
-    icq.write_text(text + "\n# a comment\n")
+    bc = clone / "omac" / "algorithms" / "bc.py"
+    text = bc.read_text()
+    bc.write_text(text + "\n# a comment\n")
     run(clone, sys.executable, "-m", "omac", "code")
     assert "cell@" not in run(clone, sys.executable, "-m", "dvc", "status")
-    icq.write_text(text + "\nMORE = 1\n")
+    bc.write_text(text + "\nMORE = 1\n")
     run(clone, sys.executable, "-m", "omac", "code")
     stale = [
         w.strip(" :") for w in run(clone, sys.executable, "-m", "dvc", "status").splitlines() if w.startswith("cell@")
     ]
-    assert stale and all(name.endswith("-icq") for name in stale)
+    assert stale and all(name.endswith("-bc") for name in stale)

@@ -144,7 +144,7 @@ def test_notebooks_are_executed_small_and_in_shape(path):
         "execution" in c["metadata"] for c in cells
     )
     text = path.read_text()
-    assert str(ROOT) not in text and "Warning" not in text and all(len(c["source"]) <= 20 for c in cells)
+    assert str(ROOT) not in text and "Warning" not in text and all(len(c["source"]) <= 24 for c in cells)
 
 
 def displays(text):

@@ -134,6 +134,22 @@ def test_docstrings_are_plain_text_to_sphinx(site_module):
     formula = ["Compute.", "", "    h = f(o)", "    w = g(h)", "", "More."]
     site_module("reference").escape(None, "class", "C", None, None, formula)
     assert formula[2:4] == ["    | h = f(o)", "    | w = g(h)"]
+    table = [
+        "Bound.",
+        "",
+        "gaps  a list",
+        "      of [seeds]",
+        "Returns NaN.",
+        "Args:",
+        "    x: a",
+        "        b.",
+        "",
+        "- c",
+        "  d",
+    ]
+    site_module("reference").escape(None, "function", "g", None, None, table)
+    assert table[2:5] == ["| gaps  a list", "  of [seeds]", "| Returns NaN."]
+    assert table[5:] == ["Args:", "    x: a", "        b.", "", "- c", "  d"]
     assert lines[2:] == [":returns: (w_v [K,B,n], {name: w_q}), a pair. ", ""]
 
 
@@ -156,13 +172,13 @@ def rows_of(temperatures, level="good"):
             yield {**about, "kind": "final", "temperature": name, **scores}
 
 
-def test_the_slider_follows_the_order_of_the_settings_and_the_rows(site_module):
+def test_the_slider_goes_from_cloning_to_the_sharpest_policy(site_module):
     explore = site_module("explore")
     settings = {"omac": {"published": {}, "beta_5": {"beta": 5.0}, "beta_15": {"beta": 15.0}}}
     rows = explore.temperature_rows(rows_of(["beta_15", "published"]))
     (cell,) = explore.arrange(rows, settings)
-    assert (cell["map"], cell["level"], cell["algorithm"]) == ("6h_vs_8z", "good", "omac")
-    first, last = cell["points"]
+    assert (cell["map"], cell["level"], cell["algorithm"]) == ("6h_vs_8z", "good", "OMAC")
+    last, first = cell["points"]  # the shares of the rows fall in the order in which they were made
     assert (first["name"], first["mean"], first["std"], first["wins"], first["share"]) == (
         "published",
         11.5,

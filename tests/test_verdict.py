@@ -301,6 +301,7 @@ def test_eq1_on_trained_networks_is_refuted_by_what_it_loses_in_points_and_never
     assert report.number(part) == "0.0020 [0.0020, 0.0020]"
 
 
+@pytest.mark.slow
 def test_values_are_nearer_to_their_own_policys_return_or_not():
     def table(number=12, **over):
         lines = ("omac", "omar", "bcq", "cql")

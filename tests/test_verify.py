@@ -130,7 +130,7 @@ def test_rows_that_are_not_what_their_cells_gather_to_are_noticed(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    "name", ["behaviour/smax-5m_vs_6m.safetensors", "weights/smax-6h_vs_8z-poor-100.csv", "paper/table4.csv"]
+    "name", ["behaviour/smax-5m_vs_6m.safetensors", "steps/smax-6h_vs_8z-poor-100-values.csv", "paper/table4.csv"]
 )
 def test_verify_names_a_committed_file_with_a_flipped_bit_or_one_that_is_gone(name, tmp_path, monkeypatch):
     assert verify.files().word == SAME

@@ -7,6 +7,8 @@ from statistics import fmean, pstdev
 
 import yaml
 
+from omac.schema import NAMES
+
 HEAD = """# Explore
 
 Nothing here is computed in the browser: battles and numbers are the committed ones.
@@ -27,8 +29,8 @@ The battle of median return of each data set. Blue discs are ours, orange ones t
 SLIDER = """
 ## Temperature
 
-One set of values, one policy for each temperature. To the left a policy clones its data; to the right it follows the learned values more closely.
-Points are means over seeds of the last policies, bars are ± 1 standard deviation. The share of the data is the effective sample size of the policy's weights, as a share of the batch.
+One set of values, one policy for each temperature. To the left a policy clones its data; to the right it follows the learned values more closely: the share of the data, which is the effective
+sample size of the policy's weights as a share of the samples, falls. Points are means over seeds of the last policies, bars are ± 1 standard deviation.
 The rows are those of [data/results.csv](../data/results.csv), the settings those of `temperatures` in [params.yaml](../params.yaml).
 
 <div class="explore">
@@ -90,7 +92,9 @@ def temperature_rows(rows):
 
 
 def arrange(rows, settings):
-    """Order the temperatures as params.yaml has them, of cells that have at least two.
+    """Order the temperatures of cells that have at least two, from cloning to the sharpest.
+
+    The order is that of the effective sample share, where it was logged, else params.yaml's.
 
     Args:
         rows: as `temperature_rows` returns them.
@@ -113,6 +117,8 @@ def arrange(rows, settings):
             for name in known
             if name in of_cell
         ]
+        if all(point["share"] is not None for point in points):
+            points.sort(key=lambda point: -point["share"])
         if len(points) > 1:
-            found.append({"map": map_name, "level": level, "algorithm": algorithm, "points": points})
+            found.append({"map": map_name, "level": level, "algorithm": NAMES[algorithm], "points": points})
     return found

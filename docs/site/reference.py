@@ -3,6 +3,9 @@
 import re
 
 CODE = re.compile(r"(`[^`]*`)")
+SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Notes?|Examples?):$")
+ITEM = re.compile(r"\s*(-|\d+\.) ")
+LAID_OUT = re.compile(r"\s|\\\|")
 MARKUP = re.compile(r"(\\|\*|\||(?<=\w)_(?!\w))")
 
 
@@ -16,11 +19,16 @@ def escape(app, what, name, obj, options, lines):
 
 
 def keep_lines(lines):
-    """Keep the line breaks of an indented block that stands between blank lines, as a formula does."""
-    for i, line in enumerate(lines):
-        after_blank = i > 0 and (not lines[i - 1].strip() or lines[i - 1].lstrip().startswith("| "))
-        if line.startswith("    ") and after_blank and not line.lstrip().startswith("| "):
-            lines[i] = f"    | {line.strip()}"
+    """Keep the line breaks of what is laid out by hand: formulas, tables, and names with what they mean beside them."""
+    start = 0
+    for end in [i for i, line in enumerate([*lines, ""]) if not line.strip() or SECTION.match(line)]:
+        block = lines[start:end]
+        inside = start > 0 and SECTION.match(lines[start - 1])
+        if block and not inside and not ITEM.match(block[0]) and any(LAID_OUT.match(x) for x in block):
+            indent = "    " if block[0].startswith(" ") else ""
+            hanging = [x.startswith(" ") and not indent for x in block]
+            lines[start:end] = [("  " if h else f"{indent}| ") + x.strip() for x, h in zip(block, hanging, strict=True)]
+        start = end + 1
 
 
 def skip_fields(app, what, name, obj, skip, options):
@@ -36,7 +44,7 @@ def join_returns(lines):
     end = start + 1
     while end < len(lines) and (lines[end].startswith(" ") or not lines[end]):
         end += 1
-    words = " ".join(line.strip() for line in lines[start + 1 : end])
+    words = " ".join(line.strip().removeprefix("| ") for line in lines[start + 1 : end])
     lines[start:end] = [f":returns: {words}", ""] if end == len(lines) else [f":returns: {words}"]
 
 

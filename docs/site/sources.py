@@ -14,7 +14,7 @@ from omac.schema import LEVELS, MAPS
 # every file that a page may link to; raw data and what a run by hand writes are not among them
 FILES = [
     "*.md", "*.yaml", "*.toml", "*.cff", "*.lock", "*.txt", "*.yml", "Makefile", "LICENSE", ".pre-commit-config.yaml",
-    "benchmarks/*", "docs/**/*.md", "examples/*.py", "figures/*", "notebooks/*.ipynb", "omac/**/*.py", "tests/*.py",
+    ".github/workflows/*", "benchmarks/*", "docs/site/*.txt", "docs/**/*.md", "examples/*.py", "figures/*", "notebooks/*.ipynb", "omac/**/*.py", "tests/*.py",
     "data/results.csv", "data/quick/*.csv", "data/paper/*", "data/cards/*.csv", "data/digests/*.txt", "data/weights/*.csv",
 ]  # fmt: skip
 TITLES = {  # of the tables that the notebooks write

@@ -20,7 +20,7 @@ REGISTRY = {"omac": omac, "bc": bc, "icq": icq, "omar": omar, "bcq": bcq, "cql":
 
 
 def get(name):
-    """The module of an algorithm. Raises ValueError for a name that is not in the registry."""
+    """Return the module of an algorithm. Raises ValueError for a name that is not in the registry."""
     if name not in REGISTRY:
         raise ValueError(unknown("algorithm", name, REGISTRY))
     return REGISTRY[name]

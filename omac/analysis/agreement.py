@@ -74,5 +74,5 @@ def _policies(rows):
 
 def _equal(a, b):
     """Whether two tables hold the same numbers, the machine's name aside."""
-    a, b = (x.drop(columns="machine", errors="ignore").sort_values([*KEYS]).reset_index(drop=True) for x in (a, b))
-    return list(a) == list(b) and a.equals(b)
+    a, b = (x.drop(columns="machine", errors="ignore").sort_index(axis=1).sort_values([*KEYS]) for x in (a, b))
+    return list(a) == list(b) and a.reset_index(drop=True).equals(b.reset_index(drop=True))

@@ -46,7 +46,7 @@ def _base(scores):
 
 
 def compare_algorithms(rows, algorithm="omac", env="smax", profile="laptop"):
-    """One line per algorithm: gains over BC, pooled over data sets, and how likely `algorithm` beats it.
+    """Return one line per algorithm: gains over BC, pooled over data sets, and how likely `algorithm` beats it.
 
     Over the data sets that both and BC have, tidy result rows at the published temperatures. Mean and interquartile mean of
     the gains in points of return, mean gain in win rate, with 95 % intervals over seeds (`statistics.interval`), in which
@@ -84,7 +84,7 @@ def _with_interval(statistic, *groups, alone=False):
 
 
 def shared(scores):
-    """The data sets and algorithms that can be drawn in one figure: every algorithm has every data set.
+    """Return the data sets and algorithms that can be drawn in one figure: every algorithm has every data set.
 
     scores: as `runs` gives them. The largest set of algorithms that some data set has, and all data sets that have it.
     Returns ([algorithm, ...], [data set, ...]); the data's own means do not count as an algorithm.

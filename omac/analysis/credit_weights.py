@@ -13,7 +13,7 @@ def path_of(dataset, folder=ROOT / "data"):
 
 
 def correlations(table):
-    """How w_v goes with the mean of w_q: Pearson's and Spearman's coefficient for each variant, distribution and seed.
+    """Say how w_v goes with the mean of w_q: Pearson's and Spearman's coefficient for each variant, distribution and seed.
 
     `agent` is Pearson's coefficient within one agent, averaged over agents: agents that differ in the mean of both
     weights raise the other two. Then two lines over all seeds: "pooled", and "scaled", where each seed's weights are first

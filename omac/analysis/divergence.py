@@ -11,7 +11,7 @@ GROWTH = 100.0  # a loss is a square, and values rise about tenfold between the 
 
 
 def why(rows):
-    """What is wrong with one seed of a cell, a list of column names, empty when nothing is.
+    """Say what is wrong with one seed of a cell, a list of column names, empty when nothing is.
 
     rows: its rows of kind eval. A column is named when one of its numbers is not finite (a gap between numbers counts
     too), when |mean Q_tot| exceeds LARGEST at some snapshot, and when a loss at the last snapshot exceeds GROWTH times
@@ -28,7 +28,7 @@ def why(rows):
 
 
 def stability(rows):
-    """One line per cell: the largest gradient norm before clipping of any seed and network group, the largest mean w_v
+    """Return one line per cell: the largest gradient norm before clipping of any seed and network group, the largest mean w_v
     and w_q of a seed, the loss (L_Q; L_pi of a cell without values) at the first and last snapshot, mean over seeds,
     Q_tot at the last, and in how many seeds it diverged, by `why`.
 

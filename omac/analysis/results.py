@@ -51,7 +51,7 @@ def _rows_of_cell(path):
 
 
 def final_table(rows):
-    """One line per data set, algorithm and temperature: data, BC, then the others; mean ± std over seeds, ddof 0.
+    """Return one line per data set, algorithm and temperature: data, BC, then the others; mean ± std over seeds, ddof 0.
 
     return, win rate: the last policy's, `final_episodes` battles (the headline); last five, best: return over the
     snapshots' shorter evaluations (register 19). Where a cell was not fought, for no simulator is here, its offline
@@ -108,7 +108,7 @@ def final_table(rows):
 
 
 def fought(rows):
-    """Whether the last policies of all cells have fought: False where a simulator was not here."""
+    """Say whether the last policies of all cells have fought: False where a simulator was not here."""
     return bool((rows["episodes"][rows["kind"] == "final"] > 0).all())
 
 
@@ -124,14 +124,14 @@ def _spread(x, absent="not fought"):
 
 
 def short(table):
-    """The table without the columns that say the same in every line, for a terminal."""
+    """Return the table without the columns that say the same in every line, for a terminal."""
     said = {c: table[c][table[c] != ""].nunique() for c in table}
     always = ("algorithm", "return", "win rate", *OFFLINE.values())
     return table[[c for c in table if c in always or said[c] > 1]]
 
 
 def default_variant(rows):
-    """The rows of no ablation."""
+    """Return the rows of no ablation."""
     return rows[rows["variant"].fillna("").isin(["", "default"])] if "variant" in rows else rows
 
 
@@ -146,14 +146,14 @@ def _named(rows):
 
 
 def published_rows(rows):
-    """The rows at the paper's own temperatures, which its tables are made of; those of data sets and values have none and stay."""
+    """Return the rows at the paper's own temperatures, which its tables are made of; those of data sets and values have none and stay."""
     if not temperature_of(rows):
         return rows
     return rows[rows["temperature"].isna() | rows["temperature"].isin(["", PUBLISHED])]
 
 
 def crossing(rows):
-    """One line per cell of the default variant that learns values: where do they cross the returns in the data?
+    """Return one line per cell of the default variant that learns values: where do they cross the returns in the data?
 
     The step at which the mean of Q_tot first reaches the mean discounted return-to-go in the data; both, their correlation,
     the scale of w_q and the spread of exp(beta A) at the last step (for ICQ, of its softmax weights; nothing for an
@@ -204,7 +204,7 @@ def crossing(rows):
 
 
 def weighing(rows):
-    """One line per cell whose policy is cloning by weights, ablations too: how far do the weights leave 1, and what is won?
+    """Return one line per cell whose policy is cloning by weights, ablations too: how far do the weights leave 1, and what is won?
 
     Of the last snapshot: the spread of the weights (exp(beta A) of Eq. 8; ICQ's softmax), the scale of w_q and the
     log-likelihood (nats) of held-out actions; return and win rate of the last policy. Mean ± std over seeds, the most
@@ -230,7 +230,7 @@ def weighing(rows):
 
 
 def offline(rows):
-    """One line per cell: what is known of its last networks without a simulator, on the held-out episodes.
+    """Return one line per cell: what is known of its last networks without a simulator, on the held-out episodes.
 
     log-likelihood (nats) of the data's actions, share of agent-steps where the greedy action is the data's, TD error
     |target - Q_tot|, mean of Q_tot and of the discounted return that followed, their correlation. Mean ± std over seeds.
@@ -245,7 +245,7 @@ def offline(rows):
 
 
 def difference(rows, algorithm="omac", other="bc"):
-    """One line per data set: return of `algorithm` minus that of `other`, seed by seed, last policies.
+    """Return one line per data set: return of `algorithm` minus that of `other`, seed by seed, last policies.
 
     Both fought the same battles with the same batches; mean ± std over seeds, ddof 0, and in how many seeds it is ahead.
     At the published temperatures.

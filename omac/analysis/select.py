@@ -6,7 +6,7 @@ from omac.schema import SET
 
 
 def choose(rows, env="smax", profile="laptop"):
-    """The result rows of one simulator and profile at the published temperatures, without ablations, and its data sets'.
+    """Return the result rows of one simulator and profile at the published temperatures, without ablations, and its data sets'.
 
     Raises ValueError when no policy's final row is left, with what there is, and when a seed has two.
     """
@@ -21,7 +21,7 @@ def choose(rows, env="smax", profile="laptop"):
 
 
 def caption(rows):
-    """How many seeds and battles are behind `rows` (of `choose`), for the line under a table or figure."""
+    """Say how many seeds and battles are behind `rows` (of `choose`), for the line under a table or figure."""
     last = rows[rows["kind"] == "final"]
     seeds, battles = (
         "-".join(map(str, dict.fromkeys((int(x.min()), int(x.max())))))
@@ -39,7 +39,7 @@ def name_sets(data_sets):
 
 
 def prepare(rows, env="smax", profile="laptop"):
-    """The rows of one environment and profile at the published temperatures, with `line`: the algorithm's name or, of an
+    """Return the rows of one environment and profile at the published temperatures, with `line`: the algorithm's name or, of an
     ablation, the variant's.
 
     A data set's own row is kept whatever its profile: it is the same for all. Raises ValueError for an environment or a
@@ -54,7 +54,7 @@ def prepare(rows, env="smax", profile="laptop"):
 
 
 def value_rows(rows):
-    """The rows in which cells' values were logged as they were learned: kind value or, side by side with a policy, eval.
+    """Return the rows in which cells' values were logged as they were learned: kind value or, side by side with a policy, eval.
 
     Of cells that learn no values there are none.
     """

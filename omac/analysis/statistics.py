@@ -93,7 +93,7 @@ def share_highest(x, *others):
 
 
 def spread_ratio(x, y):
-    """How many times the standard deviation over seeds of y is that of x (ddof 1); geometric mean over tasks."""
+    """Say how many times the standard deviation over seeds of y is that of x (ddof 1); geometric mean over tasks."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = [
             np.log(_variance(b) * b.shape[-1] / _variance(a) / a.shape[-1]) / 2
@@ -117,8 +117,7 @@ def least_mean(gaps, miss):
     """
     means, free = np.stack([g.mean(-1) for g in gaps]), np.array([g.shape[-1] - 1 for g in gaps])
     free = free.reshape(-1, *[1] * (means.ndim - 1))
-    nothing = np.full_like(means[0], np.nan)
-    errors = np.stack([stats.sem(g, axis=-1) if g.shape[-1] > 1 else nothing for g in gaps])
+    errors = np.sqrt([_variance(g) for g in gaps])
     low, high = means - stats.t.isf(miss, free) * errors, means + stats.t.isf(miss / len(gaps), free) * errors
     return means.min(0), low.min(0), high.min(0)
 

@@ -52,7 +52,7 @@ def policy_steps(found):
 
 
 def table(found):
-    """One line per data set: the steps of its values by the rule, and its Q_tot then, before, and the returns that followed."""
+    """Return one line per data set: the steps of its values by the rule, and its Q_tot then, before, and the returns that followed."""
     lines = []
     best = (
         found[found["curve"] == "cloning"].set_index("step").groupby(["map", "level"])["held_log_likelihood"].idxmax()

@@ -16,7 +16,7 @@ POLICY = [*SET, "algorithm", "variant", "temperature"]  # columns that tell one 
 
 
 def final_policies(rows):
-    """The final rows of fought policies, with texts in `variant` and `temperature`."""
+    """Return the final rows of fought policies, with texts in `variant` and `temperature`."""
     last = rows[(rows["kind"] == "final") & rows["return_mean"].notna()]
     return last.assign(variant=last["variant"].fillna("default"), temperature=last["temperature"].fillna(PUBLISHED))
 
@@ -64,7 +64,7 @@ def table(rows):
 
 
 def gains(rows, algorithm):
-    """The returns of an algorithm's settings less BC's mean, in points: {data set: table [seed, setting]} of CHOSEN_ON.
+    """Return the returns of an algorithm's settings less BC's mean, in points: {data set: table [seed, setting]} of CHOSEN_ON.
 
     A setting is (variant, temperature).
     """
@@ -108,7 +108,7 @@ def choose_setting(found):
 
 
 def separation(rows):
-    """How much a data set can tell apart: floor, ceiling and the difference, in points, a line per data set.
+    """Say how much a data set can tell apart: floor, ceiling and the difference, in points, a line per data set.
 
     floor: the best control; ceiling: the best setting of all. Of data sets with controls.
     """
@@ -147,5 +147,16 @@ def starting_values(rows):
         numbers = {"Q_tot at the start": x["q_tot_start"], "its policy's discounted return": x["discounted_mean"]}
         numbers["difference"] = x["q_tot_start"] - x["discounted_mean"]
         found = {name: f"{y.mean():.2f} ± {y.std(ddof=0):.2f}" for name, y in numbers.items()}
-        lines.append({**dict(zip(SET, key, strict=False)), "setting": name_setting(*key[3:]), **found})
+        about = {"setting": name_setting(*key[3:]), "value steps": _value_steps(rows, key)}
+        lines.append(
+            {**dict(zip(SET, key, strict=False)), **about, **found, "return": f"{x['return_mean'].mean():.2f}"}
+        )
+        lines[-1] |= {"win rate": f"{x['win_rate'].mean():.2f}", "seeds": x["seed"].nunique()}
     return pd.DataFrame(lines)
+
+
+def _value_steps(rows, key):
+    """The steps of the values behind a setting, as logged; nothing where values and policy were learned side by side."""
+    named = dict(zip([*SET, "algorithm", "variant"], key, strict=False))
+    mine = (rows[list(named)].fillna("default") == pd.Series(named)).all(axis=1) & (rows["kind"] == "value")
+    return int(rows.loc[mine, "step"].max()) if mine.any() else ""

@@ -12,7 +12,7 @@ from omac.schema import NAMES, SET
 
 
 def numbers(name):
-    """A table of the paper or "elsewhere": means and stds [data set, algorithm]; elsewhere's OMAC is the paper's."""
+    """Return a table of the paper or "elsewhere": means and stds [data set, algorithm]; elsewhere's OMAC is the paper's."""
     table = published(name)
     if name == "elsewhere":
         table = pd.concat([table, published("table4").query("algorithm == 'omac'")])

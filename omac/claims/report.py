@@ -36,7 +36,7 @@ def number(part):
 
 
 def measured(verdict):
-    """What was found for a claim, in words: up to three numbers with their intervals, of more how they stand; then what is missing."""
+    """Say what was found for a claim, in words: up to three numbers with their intervals, of more how they stand; then what is missing."""
     parts, claim = verdict.parts, verdict.claim
     says = Counter(p.says for p in parts)
     words = "; ".join(f"{p.what}: {number(p)}" for p in parts)
@@ -56,7 +56,7 @@ def _citation(x):
 
 
 def verdict_table(verdicts, env="smax"):
-    """One line per claim: the sentence, what decides it, what was found, the verdict, and the paper's own tables.
+    """Return one line per claim: the sentence, what decides it, what was found, the verdict, and the paper's own tables.
 
     Beside "holds in part" how many of several statistics are as claimed.
     """
@@ -80,7 +80,7 @@ def _count(verdict):
 
 
 def statistics(verdicts):
-    """One line per statistic behind the verdicts, each once, with the claims that it decides, by unit."""
+    """Return one line per statistic behind the verdicts, each once, with the claims that it decides, by unit."""
     lines = each_part(verdicts)
     bars = {"above": "above {:g}", "below": "below {:g}", "within": "within ±{:g}"}
     return pd.DataFrame(

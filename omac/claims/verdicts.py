@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 
 def rules():
-    """The thresholds, in words: one line each."""
+    """Return the thresholds, in words: one line each."""
     return [
         f"interval: {100 * LEVEL:g} %, over seeds; a statistic counts when the whole interval is on one side of its bar",
         "  each kind of interval holds the truth at least 92 times in a hundred at five seeds, in a simulation of normal and of skewed scores",
@@ -54,7 +54,7 @@ def rules():
 
 
 def decide(parts, missing, citations=()):
-    """The word on a claim from its Parts, from what is missing, and from `cited`, which counts as a Part for each way it says.
+    """Return the word on a claim from its Parts, from what is missing, and from `cited`, which counts as a Part for each way it says.
 
     All parts as claimed: holds, in part while something is missing. Some: holds in part. None, and at least one the
     other way: does not hold. All undecided, or no parts: not run yet when something is missing, else it cannot be tested.
@@ -68,12 +68,12 @@ def decide(parts, missing, citations=()):
 
 
 def by_count(how_many, of):
-    """The word on a claim of which `how_many` of `of` printed comparisons are as claimed."""
+    """Return the word on a claim of which `how_many` of `of` printed comparisons are as claimed."""
     return HOLDS if how_many == of else PARTLY if how_many else FAILS
 
 
 def cited(claim):
-    """What tests and notebooks say of a claim: "for" by those that show it, "against" by those that break it, in a list.
+    """Say what tests and notebooks say of a claim: "for" by those that show it, "against" by those that break it, in a list.
 
     shown_by, broken_by: "file: words; ...", files relative to the checkout. Raises ValueError when a file does not hold
     its words, or nothing is cited for a claim of theory.
@@ -94,7 +94,7 @@ def cited(claim):
 
 
 def verdicts(rows, env="smax", profile="laptop", level="poor", claims=None):
-    """A Verdict for each claim. rows: tidy result rows; level: where the parts of 6.4 are ablated, in the paper poor.
+    """Return a Verdict for each claim. rows: tidy result rows; level: where the parts of 6.4 are ablated, in the paper poor.
 
     claims: default data/paper/claims.csv; one of which something is `untested` holds in part at most. Raises ValueError for
     an unknown test, a citation that does not exist, rows without the environment and profile, another level, and two

@@ -105,7 +105,7 @@ class Hyper:
                 )
 
     def change(self, changes, origin="settings"):
-        """A copy with some settings changed. Raises ValueError for an unknown name, with the nearest known one."""
+        """Return a copy with some settings changed. Raises ValueError for an unknown name, with the nearest known one."""
         known = [f.name for f in fields(self)]
         for name in changes:
             check_name("setting", name, known, origin)
@@ -188,7 +188,7 @@ def settings(params, profile, map_name="6h_vs_8z", level="medium", variant="defa
 
 
 def of_policies(params, algorithm, hyper, names=None):
-    """The settings of each policy that a cell trains on one set of values: {temperature: Hyper}, the published one first.
+    """Return the settings of each policy that a cell trains on one set of values: {temperature: Hyper}, the published one first.
 
     Args:
         params: as `load_params` returns them; `temperatures` are theirs.

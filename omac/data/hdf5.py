@@ -212,7 +212,7 @@ def _chunks(x):
 
 
 def unwritten(x):
-    """Which [i, j] of the first two axes of a data set lie in a chunk that was never written, bool; HDF5 reads zeros there."""
+    """Say which [i, j] of the first two axes of a data set lie in a chunk that was never written, bool; HDF5 reads zeros there."""
     missing = np.zeros(x.shape[:2], bool)
     if x.chunks is None:
         return missing

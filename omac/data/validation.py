@@ -86,7 +86,7 @@ def check(x, about, file):
 
 
 def check_shapes(x, about, file):
-    """The rules of `check` that need no values: they hold for arrays that are not read yet, too."""
+    """Return the rules of `check` that need no values: they hold for arrays that are not read yet, too."""
     for rule in (_attributes, _schema, _sizes):
         found = rule(x, about)
         if found:
@@ -98,7 +98,7 @@ def _attributes(x, about):
 
 
 def bad_attribute(about):
-    """The first attribute that is not what it must be: (field, values, cause), or None."""
+    """Return the first attribute that is not what it must be: (field, values, cause), or None."""
     for key in ABOUT:
         if key not in about:
             return f"attribute {key}", "missing", "written by something other than Episodes.save"
@@ -207,7 +207,7 @@ def _finite(x, about):
 
 
 def beyond(name, x, most):
-    """What is wrong with numbers that are not finite, or of an absolute value above `most`; None when nothing is."""
+    """Say what is wrong with numbers that are not finite, or of an absolute value above `most`; None when nothing is."""
     if x.size == 0 or (-most <= x.min() and x.max() <= most and np.isfinite(x.max()) and np.isfinite(x.min())):
         return None
     bad = ~np.isfinite(x)
@@ -298,7 +298,7 @@ def _to_go(x, about):
 
 
 def returns_to_go(reward, start):
-    """Rewards that never increase, in nearly every episode: sums of what follows. A battle is paid most at its end."""
+    """Find rewards that never increase, in nearly every episode: sums of what follows. A battle is paid most at its end."""
     step, count = np.diff(reward), len(start) - 1
     inside = np.ones(len(step), bool)
     inside[start[1:-1] - 1] = False
@@ -345,7 +345,7 @@ def _duplicates(x, about):
 
 
 def copies(again, episodes):
-    """What is wrong with `again` of `episodes` repeating an earlier one, or None.
+    """Say what is wrong with `again` of `episodes` repeating an earlier one, or None.
 
     Simulators that draw their actions never repeat a battle of 20 steps; 1 in 20 leaves room for short ones and for greedy
     policies. A file that was joined with itself has 1 in 2.

@@ -71,7 +71,7 @@ class Toy:
 
 
 def optimum(start, gamma):
-    """The best discounted return from places `start` int [...,n]: each agent walks right until it has arrived."""
+    """Return the best discounted return from places `start` int [...,n]: each agent walks right until it has arrived."""
     left = LENGTH - np.asarray(start)
     paid = sum(gamma**t * 10 * (left > t).sum(-1) / (AGENTS * LENGTH) for t in range(LENGTH))
     return paid + 10 * gamma ** (left.max(-1) - 1)

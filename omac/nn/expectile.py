@@ -4,7 +4,7 @@ import torch
 
 
 def expectile(x, tau, p=None):
-    """The tau-expectile of x [...,N], weighed by p [N] (default evenly): the m with tau E[(x-m)+] = (1-tau) E[(m-x)+], by bisection."""
+    """Return the tau-expectile of x [...,N], weighed by p [N] (default evenly): the m with tau E[(x-m)+] = (1-tau) E[(m-x)+], by bisection."""
     p = torch.ones_like(x) if p is None else p
     low, high = x.amin(-1), x.amax(-1)
     for _ in range(60):

@@ -9,7 +9,7 @@ from omac.schema import LABEL
 
 
 def score_curves(rows, title):
-    """Learning curves: return and win rate over gradient steps, mean and one std over seeds, with the data set's own mean.
+    """Draw learning curves: return and win rate over gradient steps, mean and one std over seeds, with the data set's own mean.
 
     A line for each algorithm, and for each temperature of its policies.
 

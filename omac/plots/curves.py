@@ -93,7 +93,7 @@ def curves(rows, panels, columns, title):
             _share([ax for ax, _ in drawn])
         else:
             own_scale = True
-    figure.supylabel("return (0-20)" + (", each panel on its own scale" if own_scale else ""), fontsize=9)
+    figure.supylabel("return (0-20)" + (",\neach panel on its own scale" if own_scale else ""), fontsize=9)
     return _finish(figure, axes, _name_absent(title, empty))
 
 
@@ -236,7 +236,7 @@ def _share(axes):
 
 def _name_absent(title, names):
     """Add to a title the panels that are left out."""
-    return title if not names else f"{title}\n" + textwrap.fill(f"not run yet: {', '.join(names)}", 110)
+    return title if not names else f"{title}\n" + textwrap.fill(f"not run yet: {', '.join(names)}", 92)
 
 
 def _log(ax):

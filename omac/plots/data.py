@@ -7,7 +7,7 @@ from omac.plots.style import BATTLE, LEVEL_COLOURS, PAGE, panels, titled_legend
 
 
 def histogram(data, title):
-    """How the episodes of a data set, Episodes, ended: returns of lost, timed-out and won battles, and of unknown outcomes."""
+    """Draw how the episodes of a data set, Episodes, ended: returns of lost, timed-out and won battles, and of unknown outcomes."""
     figure, axes = panels(4.6, 2.6)
     known = ~data.win & ~data.unknown
     lost = known & data.terminated[data.start[1:] - 1]
@@ -28,7 +28,7 @@ def histogram(data, title):
 
 
 def behaviour(curve, snapshots, title):
-    """MAPPO's learning curve by seed, and the snapshots that the levels pool.
+    """Draw MAPPO's learning curve by seed, and the snapshots that the levels pool.
 
     curve: seed, steps, return of every update; snapshots: level, steps, return as measured. Both DataFrames.
     """
@@ -60,7 +60,7 @@ BINS = (10, 15)  # MADT's data: poor below 10, medium to 15, good from 15
 
 
 def distributions(episodes, column, label, step, title, bins=()):
-    """Histograms of one column of the episodes, a panel per data source and map, an outline per level.
+    """Draw histograms of one column of the episodes, a panel per data source and map, an outline per level.
 
     episodes: DataFrame with panel, level and the column; step: width of a bar; bins: values to mark with dotted lines.
     """
@@ -84,7 +84,7 @@ def distributions(episodes, column, label, step, title, bins=()):
 
 
 def states(points, title):
-    """Where the states of the levels lie in the first two principal components, a panel per map.
+    """Draw where the states of the levels lie in the first two principal components, a panel per map.
 
     points: DataFrame with panel, level, first, second.
     """
@@ -110,7 +110,7 @@ def states(points, title):
 
 
 def coverages(tables, title):
-    """Heat maps of `coverage.coverage`, one per map: {panel: DataFrame level x level}."""
+    """Draw heat maps of `coverage.coverage`, one per map: {panel: DataFrame level x level}."""
     figure, axes = panels(PAGE, 2.1, len(tables))
     for ax, (panel, table) in zip(axes, tables.items(), strict=True):
         order = [level for level in LEVEL_COLOURS if level in table.index]
@@ -134,7 +134,7 @@ def coverages(tables, title):
 
 
 def learning(curves, snapshots, title):
-    """MAPPO's learning curves and the snapshots that the levels pool, a panel per map.
+    """Draw MAPPO's learning curves and the snapshots that the levels pool, a panel per map.
 
     curves {map: DataFrame seed, steps, return}; snapshots {map: DataFrame level, steps, return as measured}.
     """

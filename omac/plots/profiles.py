@@ -10,7 +10,7 @@ from omac.schema import LABEL
 
 
 def profiles(scores, algorithms, data_sets, title):
-    """Performance profiles (Agarwal et al. 2021): the share of runs above each gain over BC, in return and in win rate.
+    """Draw performance profiles (Agarwal et al. 2021): the share of runs above each gain over BC, in return and in win rate.
 
     scores      {algorithm: {data set: [2, seeds]}}, return and win rate, as `comparison.runs_over_bc` gives them
     algorithms, data_sets  what to draw; every algorithm has every data set

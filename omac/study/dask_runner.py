@@ -38,7 +38,7 @@ def data_of(cell):
 
 
 def work(cell, params, data, ours):
-    """On a worker: one cell, as study.run_cell runs it. Returns (the bytes of its CSV, seconds).
+    """Run one cell on a worker, as study.run_cell does. Returns (the bytes of its CSV, seconds).
 
     The data set is made here where it is missing. Raises ValueError when code or data are not those of the caller, or
     when the worker runs several cells in one process.

@@ -87,5 +87,5 @@ def known_cells(path=ROOT / "cells.yaml"):
 
 
 def is_current(path=ROOT / "cells.yaml", params=None):
-    """Whether cells.yaml is what params.yaml's grid says."""
+    """Say whether cells.yaml is what params.yaml's grid says."""
     return read_yaml(path) == plan(params or load_params())

@@ -51,7 +51,7 @@ def cells():
 
 
 def choose_cells(known, names):
-    """The cells of `known` that `names` mean: cells or patterns such as '*-bc', with or without "cell@"; all for no names.
+    """Return the cells of `known` that `names` mean: cells or patterns such as '*-bc', with or without "cell@"; all for no names.
 
     Raises ValueError for a name that means none, with the nearest items.
     """
@@ -66,7 +66,7 @@ def choose_cells(known, names):
 
 
 def left(known):
-    """The cells whose command, data, code, settings or rows are not those in dvc.lock. Raises RuntimeError as `dvc` does."""
+    """Return the cells whose command, data, code, settings or rows are not those in dvc.lock. Raises RuntimeError as `dvc` does."""
     changed = json.loads(dvc("status", "--json", *known)) if known else {}
     return {item: cell for item, cell in known.items() if item in changed}
 
@@ -107,7 +107,7 @@ class Busy(NamedTuple):
     holders: dict
 
     def ends(self):
-        """Whether to wait for it: every holder is a DVC command at work on this machine."""
+        """Say whether to wait for it: every holder is a DVC command at work on this machine."""
         return all(map(_is_dvc, self.holders))
 
     def who(self):
@@ -127,7 +127,7 @@ class Busy(NamedTuple):
 
 
 def find_busy(output):
-    """What DVC says of files in use: Busy, or None where it says nothing of them."""
+    """Say what DVC says of files in use: Busy, or None where it says nothing of them."""
     found = BUSY.search(output)
     if not found:
         return None

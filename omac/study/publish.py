@@ -11,7 +11,7 @@ from omac.study import prepare
 
 
 def find_raw(wanted):
-    """The path of a raw data set, pulled first where it is missing. Raises as `prepare.pull` does."""
+    """Return the path of a raw data set, pulled first where it is missing. Raises as `prepare.pull` does."""
     if not wanted.raw_path().exists():
         data = load_params()["data"]
         prepare.pull(wanted.source, wanted.map, wanted.level, data["pull_episodes"], data["seed"])

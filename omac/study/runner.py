@@ -75,7 +75,7 @@ def end_processes(children):
 
 
 def spell(seconds):
-    """A duration in words: 45 s, 21 min, 3 h 20 min."""
+    """Return a duration in words: 45 s, 21 min, 3 h 20 min."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

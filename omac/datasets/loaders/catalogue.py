@@ -99,7 +99,7 @@ SOURCES = {
 
 
 def find(source, map_name, level):
-    """The Source of a data set. Raises ValueError, in one line, for a source, map or level that is not there."""
+    """Return the Source of a data set. Raises ValueError, in one line, for a source, map or level that is not there."""
     if source not in SOURCES:
         raise ValueError(
             f"unknown source {source!r}; there are smax (embedded, rolled out on this machine) and {', '.join(SOURCES)} "

@@ -58,7 +58,7 @@ def mirror():
 
 
 def public(address):
-    """An address as messages print it: without what may be secret in it, user, password and query."""
+    """Return an address as messages print it: without what may be secret in it, user, password and query."""
     return re.split(r"[?#]", re.sub(r"(?<=://).*@", "", address))[0]
 
 
@@ -118,7 +118,7 @@ def short_list(digests):
 
 
 def download(url, path, digest=None):
-    """The file at `url` as `path`, which is taken as it is if it is there; a broken download goes on where it stopped.
+    """Return the file at `url` as `path`, which is taken as it is if it is there; a broken download goes on where it stopped.
 
     Two processes that ask for the same file do so one after the other, and the second finds it there.
     Raises ConnectionError when the address cannot be read to its end, DataError for another digest, or for what is no file
@@ -297,7 +297,7 @@ def _version(headers):
 
 
 def unpack(archive):
-    """The folder of build/downloads that a zip was unpacked to; done once for the same bytes.
+    """Return the folder of build/downloads that a zip was unpacked to; done once for the same bytes.
 
     What lies there is held against the archive, and unpacked anew where it differs. Raises DataError, before anything is
     written, if one member would land outside, is no plain file or folder, or if all are absurdly large.

@@ -12,7 +12,7 @@ NO_FINAL_VIEW = (
 
 
 def is_starcraft(env):
-    """Whether SMAC's limits, sizes, pay and signs of a win hold for an environment."""
+    """Say whether SMAC's limits, sizes, pay and signs of a win hold for an environment."""
     return env.startswith("smac")
 
 
@@ -33,7 +33,7 @@ def reward_scale(name, reward, start):
 
 
 def told(episodes, truncated):
-    """What was read from where, in words."""
+    """Say what was read from where, in words."""
     return (
         f"Ends are as the file flags them: {episodes - truncated} of {episodes} terminated, {truncated} truncated. Rewards are as "
         "recorded. The horizon is the longest episode. The file does not say what a win is: every outcome is unknown"

@@ -56,7 +56,7 @@ class Pay(NamedTuple):
 
 
 def bonus(map_name):
-    """What SMAC pays for a win of a map on its scale of 20, and the least return of a won battle; None where not known."""
+    """Say what SMAC pays for a win of a map on its scale of 20, and the least return of a won battle; None where not known."""
     if map_name not in ENEMIES:
         return None
     enemies, health = ENEMIES[map_name]
@@ -106,7 +106,7 @@ def check_scale(name, returns, paid):
 
 
 def layouts(width, agents, actions):
-    """How SMAC's own state of a width can be read: a set of (columns of an ally, of an enemy).
+    """Say how SMAC's own state of a width can be read: a set of (columns of an ally, of an enemy).
 
     A state is allies (health, cooldown, x, y, shield if any, type bits), enemies (health, x, y, shield if any, type bits),
     and all last actions, one-hot. Which of them a map has follows from the width.
@@ -117,7 +117,7 @@ def layouts(width, agents, actions):
 
 
 def fallen(map_name, state, filled, agents, actions):
-    """Whether the last states show a win: (readable, won), bool [N] each.
+    """Say whether the last states show a win: (readable, won), bool [N] each.
 
     Args:
         map_name: of SMAC, or any other.
@@ -145,7 +145,7 @@ def fallen(map_name, state, filled, agents, actions):
 
 
 def told(map_name, states, unknown):
-    """How wins were told, in words: by rewards, by `states` too, and of how many battles it is unknown."""
+    """Say how wins were told, in words: by rewards, by `states` too, and of how many battles it is unknown."""
     known = bonus(map_name)
     signs = [f"the last reward holds the win's bonus of {known[0]:.2f}"] if known else []
     signs += ["every enemy has fallen in the last state"] if states else []

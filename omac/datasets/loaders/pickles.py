@@ -124,7 +124,7 @@ class _Machine:
         return items
 
     def last(self, count):
-        """The last values of the stack, which leave it."""
+        """Return the last values of the stack, which leave it."""
         items = self.stack[-count:]
         if len(items) < count:
             raise Refused("damaged: a value is missing")

@@ -80,7 +80,7 @@ DTYPES = {"obs": np.float32, "state": np.float32, "avail": bool, "action": np.in
 
 
 def typed(name, battle, env="smac"):
-    """The RecordedBattle with the types of Episodes. Raises DataError for a value that a type cannot hold, or that cannot be one."""
+    """Return the RecordedBattle with the types of Episodes. Raises DataError for a value that a type cannot hold, or that cannot be one."""
     largest = LARGEST_SMAC if env.startswith("smac") else LARGEST_VALUE
     x = {k: getattr(battle, k) for k in DTYPES}
     for key in ("obs", "state", "reward"):
@@ -118,7 +118,7 @@ def whole(name, key, x, count):
 
 
 def limit_of(map_name, file, padded=None):
-    """The step limit of a map: SMAC's, or for a map that is not SMAC's the length that the file is padded to. Raises DataError."""
+    """Return the step limit of a map: SMAC's, or for a map that is not SMAC's the length that the file is padded to. Raises DataError."""
     if map_name not in LIMITS and padded is None:
         raise DataError(file, "map", f"the step limit of {map_name} is not known", f"not one of {', '.join(LIMITS)}")
     return LIMITS.get(map_name, padded)
@@ -131,7 +131,7 @@ def sizes_of(env, map_name, found):
 
 
 def close_battle(obs, state, avail, action, reward, truncated, win, unknown=False):
-    """A RecordedBattle from t views and t steps that lack the view after the last step, as NO_FINAL_VIEW says."""
+    """Return a RecordedBattle from t views and t steps that lack the view after the last step, as NO_FINAL_VIEW says."""
     if truncated:
         return RecordedBattle(obs, state, avail, action[:-1], reward[:-1], True, False, unknown)
 

@@ -212,6 +212,7 @@ class Store:
         return DataError(shown(self.folder), key, str(error).split(" [")[0][:200], cause)
 
     def has(self, key):
+        """Say whether the Vault has an array of a name."""
         try:
             return bool(self._opened(key, f"{key}."))
         except DataError as e:
@@ -220,10 +221,11 @@ class Store:
             raise
 
     def shape(self, key):
+        """Return the shape of an array as it is stored."""
         return self._opened(key, f"{key}.").shape
 
     def get(self, key, a, b):
-        """Rows a to b; reads AHEAD, since battles are asked for in order."""
+        """Return rows a to b; reads AHEAD, since battles are asked for in order."""
         lo, held = self.held.get(key, (0, ()))
         if not lo <= a <= b <= lo + len(held):
             lo = a

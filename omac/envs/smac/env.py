@@ -15,7 +15,7 @@ FACTORY = "smac.env:StarCraft2Env"
 
 
 def most_battles():
-    """How many games to run at once here: OMAC_SC2_PROCESSES, or one for each processor core."""
+    """Say how many games to run at once here: OMAC_SC2_PROCESSES, or one for each processor core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     text = os.environ.get("OMAC_SC2_PROCESSES") or str(cores)
     if not text.isdigit() or int(text) == 0:
@@ -26,7 +26,7 @@ def most_battles():
 
 
 def wants_fresh_games():
-    """Whether each battle gets a game of its own: OMAC_SC2_FRESH, 1 or 0; default 1."""
+    """Say whether each battle gets a game of its own: OMAC_SC2_FRESH, 1 or 0; default 1."""
     text = os.environ.get("OMAC_SC2_FRESH") or "1"
     if text not in ("0", "1"):
         raise ValueError(

@@ -20,7 +20,7 @@ class Layout(NamedTuple):
 
 
 def parts(layout, last_action):
-    """The widths of the package's own order: moves, enemies, allies, own.
+    """Return the widths of the package's own order: moves, enemies, allies, own.
 
     last_action: whether the package runs with obs_last_action, which ends each ally with a one-hot of A.
     """
@@ -31,7 +31,7 @@ def parts(layout, last_action):
 
 
 def width(layout):
-    """The width of MADT's observation: own grows by its place and its last action, and the agent's id follows."""
+    """Return the width of MADT's observation: own grows by its place and its last action, and the agent's id follows."""
     return sum(parts(layout, True)) + PLACE + layout.actions + layout.n
 
 

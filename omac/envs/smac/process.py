@@ -31,7 +31,7 @@ class Slot:
             self.pipe.send((method, arguments))
 
     def answer(self):
-        """The answer to the last request. Raises Crash, Missing, CannotRun or Refused."""
+        """Return the answer to the last request. Raises Crash, Missing, CannotRun or Refused."""
         try:
             if not self.pipe.poll(self.timeout):
                 raise Crash(f"no answer within {self.timeout:g} s")

@@ -7,7 +7,11 @@ import subprocess
 from pathlib import Path
 
 MACHINES = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}  # ELF's numbers: what Linux calls them
-OTHERS = {b"MZ": "Windows", b"\xcf\xfa\xed\xfe": "macOS", b"\xca\xfe\xba\xbe": "macOS"}  # first bytes: their system
+FOREIGN_PROGRAMS = {
+    b"MZ": "Windows",
+    b"\xcf\xfa\xed\xfe": "macOS",
+    b"\xca\xfe\xba\xbe": "macOS",
+}  # first bytes: their system
 ALIASES = {"AMD64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}  # other words for a machine
 LOADER = re.compile(rb"(/[\w/.+-]*/ld-[\w.+-]+)\0")  # what a program of Linux is started by
 LDD_SECONDS = 20  # seconds for the list of its libraries
@@ -15,7 +19,7 @@ OTHER_MACHINE = "install the game's package for this machine, or fight on anothe
 
 
 def launched_by(environment):
-    """The program that the package's environment launches, and the variables that it gives to it; (None, None) before."""
+    """Return the program that the package's environment launches, and the variables that it gives to it; (None, None) before."""
     try:
         config = environment._run_config
         base = f"Base{config.version.build_version:05d}"
@@ -46,7 +50,7 @@ def obstacle(path, env=None):
 def _made_for(head):
     """What a program's first bytes say that it is, where that does not run here; "" where it may."""
     system, here = platform.system(), ALIASES.get(platform.machine(), platform.machine())
-    for mark, name in OTHERS.items():
+    for mark, name in FOREIGN_PROGRAMS.items():
         if head.startswith(mark):
             return "" if system == {"macOS": "Darwin"}.get(name, name) else f"a program for {name}"
     if head.startswith(b"\x7fELF") and len(head) == 20:

@@ -55,7 +55,7 @@ class Game:
         self.env, self.ended = None, False
 
     def about(self):
-        """The package's sizes, name and version; nothing is launched for that."""
+        """Return the package's sizes, name and version; nothing is launched for that."""
         try:
             self._make(None)
         except Exception as e:
@@ -138,7 +138,7 @@ class Game:
 
 
 def serve(pipe, factory, settings):
-    """The process: answer ("ok", value) or (kind, one line) to each (method of Game, arguments) until the pipe closes."""
+    """Run the process: answer ("ok", value) or (kind, one line) to each (method of Game, arguments) until the pipe closes."""
     if hasattr(os, "setsid"):
         os.setsid()  # a group with its StarCraft II, so that both can be ended, and no interrupt from the keyboard
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the game is closed
