@@ -1,12 +1,13 @@
 """What is logged of values and policies equals plain loops: numbers that no loss reads, so that no training would tell."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from handmade import built, made
+from handmade import built, made, scaled
 
 from omac.algorithms import REGISTRY, bcq, common, icq, omac
 from omac.nn.factorization import Factorization
@@ -42,6 +43,31 @@ def test_the_logged_scales_of_omac_are_means_and_standard_deviations(small):
     wanted = {"w_v": w_v.mean(), "w_q": w_q.mean(), "adv_std": adv.std()}
     for name, value in wanted.items():
         torch.testing.assert_close(found[name][0], value, msg=name)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in REGISTRY if hasattr(REGISTRY[name], "diagnose_policy")))
+def test_what_is_logged_of_a_policy_is_of_the_network_that_acts(name, small):
+    module, batch = REGISTRY[name], made()
+    nets = built(module, small)
+    signal = scaled(module, module.value_loss(nets, batch, small)[1], small)
+    found = module.diagnose_policy(nets, batch, signal, (small,))
+    if name != "bcq":  # which acts by its values
+        wanted = policy_diagnostics(nets.pi, batch, small) if hasattr(nets, "pi") else {}
+        for key, value in wanted.items():
+            torch.testing.assert_close(found[key], value, msg=key)
+    assert all(value.shape == (1, 1) and value.isfinite().all() for value in found.values())
+
+
+def test_omacs_advantage_is_scaled_by_its_spread_or_by_w_q_and_the_clipped_are_counted(small):
+    nets, batch = built(omac, small), made()
+    signal = omac.value_loss(nets, batch, small)[1]
+    hypers = [replace(small, advantage_scale=x, beta=3.0, max_weight=1.1) for x in ("none", "std", "w_q")]
+    a = signal["advantage"]
+    wanted = [a, a / a.std(), a * signal["w_q"]]
+    of_each = omac.scale(signal, hypers)
+    torch.testing.assert_close(of_each["advantage"], torch.stack(wanted, -1))
+    clipped = omac.diagnose_policy(built(omac, small, policies=3), batch, of_each, hypers)["weight_clipped"]
+    torch.testing.assert_close(clipped[0], torch.stack([((3 * x).exp() >= 1.1).float().mean() for x in wanted]))
 
 
 def test_the_share_that_bcqs_filter_leaves_is_counted_over_available_actions(small):
