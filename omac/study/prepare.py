@@ -73,7 +73,8 @@ def raw_folder(wanted, folder):
     What others recorded lies once, in data/, whatever the profile: `pull` and `import` write it there, and a copy would
     grow old. SMAX's battles are fewer in a small profile, and so are a file of their own.
     """
-    return ROOT / "data" if wanted.source != "smax" and folder.parent == ROOT / "data" else folder
+    fought_here = wanted.source in ("smax", "toy")
+    return ROOT / "data" if not fought_here and folder.parent == ROOT / "data" else folder
 
 
 def pull(source, map_name, level, episodes, seed, folder=ROOT / "data"):
