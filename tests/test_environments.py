@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import platform
+import re
 import subprocess
 import sys
 
@@ -251,21 +252,44 @@ def test_no_setting_of_jax_changes_a_battle_whenever_it_is_made():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the flag is x86-64's")
-def test_battles_are_compiled_without_fused_multiply_add_whatever_the_processor():
-    """SSE4.2 and AVX have no FMA: the same bytes. Where the process has it all the same, no data are collected."""
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the flags are x86-64's")
+def test_battles_are_rounded_as_ieee_754_says_whatever_the_processor():
+    """SSE4.2 and AVX have no FMA: the same bytes. Where the process has it, or adds in another order, no data are collected."""
     plain = fought_anew(XLA_FLAGS="").stdout
     assert len(plain.strip()) == 64
     assert fought_anew(XLA_FLAGS="--xla_cpu_max_isa=SSE4_2").stdout == plain
     check = "from omac.envs.smax import check_exact\ncheck_exact()\nprint('exact')"
     begun = "import jax\njax.devices()\n"
-    for flags, first, exact in (("", "", True), ("--xla_cpu_max_isa=SSE4_2", "", True), ("", begun, False)):
+    ynn = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_REDUCE"
+    fused, order = "computes with fused multiply-add", "adds in an order of its own"
+    for flags, first, said in (
+        ("", "", ()),
+        ("--xla_cpu_max_isa=SSE4_2", "", ()),
+        ("", begun, (fused, order)),
+        (ynn, "", (order,)),
+    ):
         words = [sys.executable, "-c", first + check]
         done = subprocess.run(words, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True)
-        if exact:
+        if said:
+            assert any(f"JAX {x} in this process" in done.stderr.splitlines()[-1] for x in said)
+        else:
             assert done.stdout == "exact\n", done.stderr
-        elif done.returncode:  # a processor without FMA has nothing to refuse
-            assert "JAX computes with fused multiply-add" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_no_part_of_a_battle_is_left_to_a_library_that_chooses_by_the_processor():
+    """What XLA compiles is fixed by its flags. A call of a library's kernel would stand in the program as kCustom or custom-call."""
+    words = """
+import numpy as np
+from omac.envs import make
+battle = make("smax:3s5z_vs_3s6z", 2)
+battle.reset(np.arange(2, dtype=np.uint32))
+action = np.zeros((2, battle.spec.n), np.int32)
+print(battle._step.lower(battle._carry, battle._out, action).compile().as_text())
+"""
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True)
+    assert "sqrt(" in done.stdout, done.stderr
+    assert not re.search("kCustom|custom-call", done.stdout)
 
 
 @pytest.mark.slow

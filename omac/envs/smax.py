@@ -24,9 +24,10 @@ PINS = {  # all of JAX that can change a battle, whatever its user has set; reco
     "jax_default_matmul_precision": None,
     "jax_numpy_dtype_promotion": "standard",
 }
-# Of XLA: no fused multiply-add, which some processors have and a compiler may use or not. Without it IEEE 754 leaves no choice
-# in any bit, so that a battle is the same on every x86-64 processor. JAX reads it once, when it begins in a process.
-FLAGS = {"xla_cpu_max_isa": "AVX"}
+# Of XLA, so that a battle is the same on every x86-64 processor. Without fused multiply-add, which not all have, and with
+# sums in the order written, IEEE 754 leaves no choice in any bit. YNNPACK's kernels are chosen by the processor as they
+# run, whatever the compiler is told, and add in an order of their own. JAX reads the flags once, when it begins in a process.
+FLAGS = {"xla_cpu_max_isa": "AVX", "xla_cpu_experimental_ynn_fusion_type": ""}
 CALM = {  # what would stop or slow a battle
     "jax_numpy_rank_promotion": "allow",
     "jax_enable_custom_prng": False,
@@ -116,15 +117,21 @@ def simulator(map_name):
 
 @pinned()
 def check_exact():
-    """Raise RuntimeError where JAX multiplies and adds in one rounding: battles would end otherwise on another processor."""
+    """Raise RuntimeError where JAX rounds otherwise than IEEE 754 does, operation by operation: battles would end otherwise
+    on another processor.
+    """
     # (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24, and 0 where the square is rounded first
     x, y = (np.full(64, 1 + 2.0**-k, np.float32) for k in (12, 11))
     fused = np.asarray(jax.jit(lambda x, y: x * x - y)(x, y)).any()
-    if platform.machine().lower() in ("x86_64", "amd64") and fused:
+    # numbers of many sizes, whose sum depends on the order; accumulate adds one after another
+    z = np.random.default_rng(0).normal(size=(4096, 14)).astype(np.float32)
+    reordered = (np.asarray(jax.jit(lambda z: z.sum(-1))(z)) != np.add.accumulate(z, axis=-1)[:, -1]).any()
+    if platform.machine().lower() in ("x86_64", "amd64") and (fused or reordered):
         wanted = " ".join(f"--{name}={value}" for name, value in FLAGS.items())
+        what = "computes with fused multiply-add" if fused else "adds in an order of its own"
         raise RuntimeError(
-            f"JAX computes with fused multiply-add in this process, so that the data would be this processor's own: collect in "
-            f"a process of its own (`python -m omac pull`), or set XLA_FLAGS={wanted} before JAX begins"
+            f"JAX {what} in this process, so that the data would be this processor's own: collect in "
+            f'a process of its own (`python -m omac pull`), or set XLA_FLAGS="{wanted}" before JAX begins'
         )
 
 
