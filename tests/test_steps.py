@@ -9,10 +9,16 @@ from omac.files import write_csv
 from omac.paths import ROOT
 
 
-def values(q_tot, map_name="6h_vs_8z", level="poor", every=1_000):
-    """The curve of a data set's values, a point every thousand steps."""
+def values(correlation, map_name="6h_vs_8z", level="poor", apart=0.0, every=1_000):
+    """The curve of a data set's values, a point every thousand steps, of two seeds that lie `apart`."""
     about = {"map": map_name, "level": level, "curve": "values", "return_followed": 5.0}
-    return pd.DataFrame([{**about, "step": (i + 1) * every, "q_tot": q} for i, q in enumerate(q_tot)])
+    return pd.DataFrame(
+        [
+            {**about, "seed": k, "step": (i + 1) * every, "q_tot": i + 1.0, "held_q_correlation": c + (k - 0.5) * apart}
+            for i, c in enumerate(correlation)
+            for k in (0, 1)
+        ]
+    )
 
 
 def cloning(likelihood, level="poor"):
@@ -23,19 +29,27 @@ def cloning(likelihood, level="poor"):
 
 
 @pytest.mark.parametrize(
-    ("q_tot", "step"),
+    ("correlation", "apart", "step", "best"),
     [
-        ([2.0, 4.0, 5.0, 5.05, 9.0], 4_000),  # by 1 %: what comes later does not count
-        ([2.0, 4.0, 3.95], 3_000),  # downwards, too
-        ([-4.0, -3.0, -2.95], 3_000),
-        ([1.0, 2.0, 3.0], None),
-        ([5.0], None),
+        ([0.1, 0.5, 0.7, 0.6], 0.0, 3_000, 3_000),  # seeds that agree: the best itself
+        ([0.1, 0.62, 0.7, 0.6], 0.2, 2_000, 3_000),  # two seeds 0.2 apart: a standard error of 0.1
+        ([0.1, 0.59, 0.7, 0.65], 0.2, 3_000, 3_000),
+        ([0.61, 0.5, 0.7], 0.2, 1_000, 3_000),  # the first, whatever lies between
+        ([0.3], 0.0, 1_000, 1_000),
     ],
 )
-def test_values_have_converged_at_the_first_step_that_moves_them_by_less_than_2_percent(q_tot, step):
-    curve = values(q_tot)
-    assert steps.converged(curve.set_index("step")["q_tot"]) == step
-    assert steps.value_steps(curve) == {("6h_vs_8z", "poor"): step or steps.VALUE_STEPS}
+def test_values_have_the_first_step_within_a_standard_error_of_the_best_held_out_correlation(
+    correlation, apart, step, best
+):
+    curve = values(correlation, apart=apart)
+    assert steps.best_step(curve) == (step, best)
+    assert steps.value_steps(curve) == {("6h_vs_8z", "poor"): step}
+
+
+def test_a_curve_ends_when_its_best_point_is_four_thousand_steps_behind():
+    rising = [0.1, 0.2, 0.5, 0.4, 0.4, 0.45]
+    assert not steps.is_past_best(values(rising)) and steps.is_past_best(values([*rising, 0.3]))
+    assert not steps.is_past_best(values([*rising, 0.6]))
 
 
 def test_policy_steps_are_the_largest_near_the_best_mean_likelihood_of_held_out_actions():
@@ -46,20 +60,19 @@ def test_policy_steps_are_the_largest_near_the_best_mean_likelihood_of_held_out_
     assert steps.policy_steps(cloning([-1.0, -0.9, -0.92])) == 2_000
 
 
-def test_the_table_says_what_is_not_converged_and_the_curves_are_read_from_their_folder(tmp_path):
-    write_csv(values([2.0, 6.0, 6.01]), tmp_path / "a-values.csv")
-    write_csv(values([2.0, 4.0], level="good"), tmp_path / "b-values.csv")
+def test_the_table_says_where_the_values_are_best_and_the_curves_are_read_from_their_folder(tmp_path):
+    write_csv(values([0.1, 0.62, 0.7, 0.6], apart=0.2), tmp_path / "a-values.csv")
+    write_csv(values([0.2, 0.4], level="good"), tmp_path / "b-values.csv")
     write_csv(cloning([-2.0, -1.0, -1.5]), tmp_path / "a-cloning.csv")
     found = steps.read_curves(tmp_path)
-    assert len(found) == 3 + 2 + 3
+    assert len(found) == 8 + 4 + 3
     with pytest.raises(FileNotFoundError, match="no curves in .*: run `python -m omac steps values DATASET`"):
         steps.read_curves(tmp_path / "none")
-    done = steps.table(found[found["level"] == "poor"]).iloc[0]
-    assert done["Q_tot meets it at step"] == 2_000 and done["Q_tot converged at step"] == 3_000
-    assert done["cloning's held-out likelihood is highest at step"] == 2_000
-    # 20,000 steps that never come to rest
-    restless = values([2.0**i for i in range(20)], level="medium")
-    assert steps.table(pd.concat([restless, cloning([-1.0])])).iloc[0]["Q_tot converged at step"] == "not by 20000"
+    poor, good = steps.table(found).to_dict("records")
+    assert [poor[x] for x in ("steps of the values", "at step", "curve ends at step")] == [2_000, 3_000, 4_000]
+    assert poor["best"] == "0.700 ± 0.100" and poor["drift of Q_tot in the last thousand steps"] == "100 %"
+    assert poor["cloning's held-out likelihood is highest at step"] == 2_000
+    assert good["cloning's held-out likelihood is highest at step"] == "" and good["steps of the values"] == 2_000
 
 
 def test_params_yamls_steps_are_those_of_the_rules_on_the_committed_curves():

@@ -6,25 +6,41 @@ from omac.files import read_table
 from omac.paths import ROOT
 
 EVERY = 1_000  # steps between two points of a curve
-DRIFT = 0.02  # of the mean of Q_tot in EVERY steps: values that move less have converged
-VALUE_STEPS = 20_000  # steps of the values at most; a data set that is not converged by then is marked
+VALUE_STEPS = 20_000  # steps of the values at most
+PAST = 4_000  # steps behind the best point at which a curve may end
 AS_LIKELY = 0.01  # nats: an action is at most 1 % less likely
 CLONING_STEPS = 8_000  # steps of cloning that are looked at
 
 
-def converged(q_tot):
-    """Return the first step at which the mean of Q_tot has moved by less than DRIFT in EVERY steps, or None.
-
-    q_tot: a Series by step.
+def held_correlation(curve):
+    """The held-out correlation of Q_tot with the return that followed, of the rows of one data set's values: a DataFrame of a
+    line a step, a column a seed.
     """
-    moved = (q_tot.diff() / q_tot).abs()
-    steps = q_tot.index[moved < DRIFT]
-    return int(steps[0]) if len(steps) else None
+    return curve.pivot(index="step", columns="seed", values="held_q_correlation")
+
+
+def is_past_best(curve):
+    """Whether the mean correlation over seeds has been below its best for PAST steps, on the rows of one data set's values."""
+    mean = held_correlation(curve).mean(axis=1)
+    return mean.index[-1] - mean.idxmax() >= PAST
+
+
+def best_step(curve):
+    """Return (the first step whose mean held-out correlation is within one standard error of the best, the best step).
+
+    The one-standard-error rule of Breiman et al. (1984): of the models that cannot be told from the best, the simplest. The
+    standard error is that over seeds at the best step.
+    """
+    correlation = held_correlation(curve)
+    mean = correlation.mean(axis=1)
+    best = mean.idxmax()
+    enough = mean >= mean[best] - correlation.loc[best].sem()
+    return int(enough.idxmax()), int(best)
 
 
 def read_curves(folder=ROOT / "data" / "steps"):
-    """Read the curves of all data sets: a DataFrame with the columns map, level, curve, step, q_tot, return_followed,
-    held_log_likelihood.
+    """Read the curves of all data sets: a DataFrame with the columns map, level, curve, seed, step, of the values q_tot,
+    return_followed and held_q_correlation, of cloning held_log_likelihood.
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
@@ -35,12 +51,9 @@ def read_curves(folder=ROOT / "data" / "steps"):
 
 
 def value_steps(found):
-    """Return {(map, level): step at which the values have converged, VALUE_STEPS where they have not} of curves."""
-    of_values = found[found["curve"] == "values"]
-    return {
-        data_set: converged(x.set_index("step")["q_tot"]) or VALUE_STEPS
-        for data_set, x in of_values.groupby(["map", "level"], sort=False)
-    }
+    """Return {(map, level): steps of the values by `best_step`} of the curves."""
+    of_values = found[found["curve"] == "values"].groupby(["map", "level"], sort=False)
+    return {data_set: best_step(x)[0] for data_set, x in of_values}
 
 
 def policy_steps(found):
@@ -52,25 +65,30 @@ def policy_steps(found):
 
 
 def table(found):
-    """Return one line per data set: the steps of its values by the rule, and its Q_tot then, before, and the returns that followed."""
+    """Return one line per data set: the steps of its values by the rule, and what they were then and at the curve's end."""
     lines = []
-    best = (
-        found[found["curve"] == "cloning"].set_index("step").groupby(["map", "level"])["held_log_likelihood"].idxmax()
-    )
-    for (name, level), steps in value_steps(found).items():
-        x = found[(found["curve"] == "values") & (found["map"] == name) & (found["level"] == level)].set_index("step")
-        end = x.loc[steps]
-        crossed = x.index[x["q_tot"] >= x["return_followed"]]
-        done = converged(x["q_tot"]) is not None
+    of_cloning = found[found["curve"] == "cloning"].set_index("step").groupby(["map", "level"])
+    likeliest = of_cloning["held_log_likelihood"].idxmax()
+    for (name, level), curve in found[found["curve"] == "values"].groupby(["map", "level"], sort=False):
+        steps, best = best_step(curve)
+        correlation = held_correlation(curve)
+        q_tot = curve.groupby("step")["q_tot"].mean()
+        last = int(q_tot.index[-1])
         lines.append(
             {
                 "map": name,
                 "level": level,
-                "return that followed": f"{end['return_followed']:.2f}",
-                "Q_tot meets it at step": int(crossed[0]) if len(crossed) else "never",
-                "Q_tot converged at step": steps if done else f"not by {VALUE_STEPS}",
-                "Q_tot then": f"{end['q_tot']:.2f}",
-                "cloning's held-out likelihood is highest at step": best.get((name, level), ""),
+                "steps of the values": steps,
+                "held-out correlation": f"{correlation.loc[steps].mean():.3f}",
+                "best": f"{correlation.loc[best].mean():.3f} ± {correlation.loc[best].sem():.3f}",
+                "at step": best,
+                "return that followed": f"{curve['return_followed'].mean():.2f}",
+                "Q_tot": f"{q_tot[steps]:.2f}",
+                "drift of Q_tot in the last thousand steps": f"{100 * (q_tot[steps] / q_tot.shift()[steps] - 1):.0f} %",
+                "curve ends at step": last,
+                "correlation there": f"{correlation.loc[last].mean():.3f}",
+                "Q_tot there": f"{q_tot[last]:.2f}",
+                "cloning's held-out likelihood is highest at step": likeliest.get((name, level), ""),
             }
         )
     return pd.DataFrame(lines)

@@ -1,4 +1,4 @@
-"""Curves that the numbers of steps are chosen by: OMAC's values until they have converged, and cloning's held-out likelihood."""
+"""Curves that the numbers of steps are chosen by: how OMAC's values and cloned policies serve on held-out episodes."""
 
 from dataclasses import replace
 
@@ -6,43 +6,44 @@ import pandas as pd
 import torch
 
 from omac import algorithms
-from omac.analysis.steps import CLONING_STEPS, EVERY, VALUE_STEPS, converged
+from omac.analysis.steps import CLONING_STEPS, EVERY, VALUE_STEPS, is_past_best
 from omac.config.hyper import load_params, settings
 from omac.datasets.registry import DataSet, load
 from omac.files import write_csv
 from omac.paths import ROOT
 from omac.progress import bar
 from omac.study.machine import machine
+from omac.training.diagnostics import summarise
 from omac.training.trainer import Trainer
 
-SEED = 100  # of these networks: none of the study's own
-PROBED = {
-    "q_tot": "q_tot",
-    "return_followed": "ret",
-    "adv_std": "adv_std",
-    "w_q": "w_q",
-}  # columns, and what a probe calls them
+SEEDS = (100, 101, 102)  # of these networks: none of the study's own. Cloning takes the first
+PROBED = ("q_tot", "return_followed", "q_correlation", "td_error", "adv_std", "w_q")  # columns of the data trained on
+HELD = ("q_correlation", "td_error")  # of the held-out episodes: held_<column>
 
 
-def value_curve(data, hyper, progress=None):
-    """Train OMAC's values of one seed until they have converged, VALUE_STEPS steps at most. Returns rows, a dict every EVERY steps."""
-    trainer, rows = Trainer(data, algorithms.get("omac"), hyper, [SEED]), []
+def value_curve(data, held, hyper, progress=None):
+    """Train OMAC's values until they are past their best on held-out episodes, VALUE_STEPS steps at most. Returns rows, a
+    dict for each seed every EVERY steps.
+    """
+    trainer, rows = Trainer(data, algorithms.get("omac"), hyper, SEEDS, held=held), []
     with bar(progress, VALUE_STEPS, "step") as shown_bar:
         for step in range(VALUE_STEPS):
             trainer.step(step, "value")
             shown_bar.update()
             if (step + 1) % EVERY == 0:
-                probe = trainer.probe(trainer.replay)
-                means = {column: float(probe[name].mean()) for column, name in PROBED.items()}
-                rows.append({"curve": "values", "step": step + 1, **means})
-                if converged(pd.DataFrame(rows).set_index("step")["q_tot"]) is not None:
+                known, unknown = trainer.probes()
+                for k, seed in enumerate(SEEDS):
+                    of_data, of_held = summarise(known, k), summarise(unknown, k)
+                    row = {name: of_data[name] for name in PROBED} | {f"held_{name}": of_held[name] for name in HELD}
+                    rows.append({"curve": "values", "seed": seed, "step": step + 1, **row})
+                if is_past_best(pd.DataFrame(rows)):
                     break
     return rows
 
 
 def cloning_curve(data, held, hyper, progress=None):
     """Clone with one seed for CLONING_STEPS steps. Returns rows, a dict every EVERY steps, with the held-out log-likelihood."""
-    trainer, rows = Trainer(data, algorithms.get("bc"), hyper, [SEED], held=held), []
+    trainer, rows = Trainer(data, algorithms.get("bc"), hyper, SEEDS[:1], held=held), []
     trainer.finish_values()
     with bar(progress, CLONING_STEPS, "step") as shown_bar:
         for step in range(CLONING_STEPS):
@@ -62,7 +63,7 @@ def write_curve(dataset, curve, profile="laptop", progress=True):
     hyper, _ = settings(params, profile, wanted.map, wanted.level)
     data, label = load(dataset), f"{curve} of {dataset}" if progress else None
     if curve == "values":
-        rows = value_curve(data, replace(hyper, steps=VALUE_STEPS), label)
+        rows = value_curve(data, load(wanted.held.name), replace(hyper, steps=VALUE_STEPS), label)
     else:
         rows = cloning_curve(data, load(wanted.held.name), hyper, label)
     table = pd.DataFrame([{"map": wanted.map, "level": wanted.level, **row} for row in rows])
