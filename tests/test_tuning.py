@@ -1,5 +1,7 @@
 """The temperature axis in tables, and the rule that chooses one setting."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,6 +62,23 @@ def test_there_is_no_choice_without_all_data_sets_seeds_and_at_most_six_settings
     seven = made_up({f"beta_{i}": [0, 0, 0] for i in range(7)})
     with pytest.raises(ValueError, match="7 settings; 6 is the most"):
         tuning.choose_setting(tuning.gains(seven, "omac"))
+
+
+def test_the_expected_best_of_k_settings_is_the_mean_over_all_draws_of_k():
+    returns = {"published": 4.0, "beta_5": 10.0, "beta_15": 7.0}
+    rows = pd.DataFrame(
+        [
+            {**row("m", "poor", "omac", t, seed, x + 10 * seed), "episodes": 320}
+            for t, x in returns.items()
+            for seed in (0, 1)
+        ]
+        + [{**row("m", "poor", "bc", "published", 0, 9.0), "episodes": 320}]  # one setting: nothing to choose
+    )
+    found = tuning.battles_spent(rows)
+    assert found["battles"].tolist() == [640, 1280, 1920] and set(found["algorithm"]) == {"omac"}
+    for k, x in enumerate(found["return"], start=1):
+        draws = list(itertools.product([9.0, 15.0, 12.0], repeat=k))
+        assert x == pytest.approx(sum(map(max, draws)) / len(draws))
 
 
 def test_separation_is_the_best_setting_less_the_best_control():

@@ -107,6 +107,34 @@ def choose_setting(found):
     return settings[int(np.flatnonzero(mean >= mean[best] - error)[0])]
 
 
+def battles_spent(rows):
+    """Say what return may be expected for the battles that are spent on choosing a temperature.
+
+    k settings are drawn with replacement, each fights the final battles of all its seeds, and the best is kept. Exact, with
+    settings' means y_(1) <= ... <= y_(N): sum_i y_(i) ((i/N)^k - ((i-1)/N)^k).
+
+    Args:
+        rows: tidy result rows of one environment and profile.
+    Returns:
+        A DataFrame, a line per data set, algorithm and k = 1, ..., N: `battles` and `return`. Of default variants with two
+        temperatures or more.
+    """
+    last = final_policies(rows)
+    last = last[last["variant"] == "default"]
+    lines = []
+    for key, part in last.groupby([*SET, "algorithm"], sort=False):
+        of_settings = part.groupby("temperature")
+        means = np.sort(of_settings["return_mean"].mean().to_numpy())
+        if len(means) == 1:
+            continue
+        battles = of_settings["episodes"].sum().max()
+        share = np.arange(len(means) + 1) / len(means)
+        for k in range(1, len(means) + 1):
+            found = {"battles": int(k * battles), "return": float(means @ np.diff(share**k))}
+            lines.append({**dict(zip([*SET, "algorithm"], key, strict=True)), "settings": k, **found})
+    return pd.DataFrame(lines, columns=[*SET, "algorithm", "settings", "battles", "return"])
+
+
 def separation(rows):
     """Say how much a data set can tell apart: floor, ceiling and the difference, in points, a line per data set.
 

@@ -83,7 +83,9 @@ class PackedObservations:
         place = torch.where(filled, self.n - 1 + count, agent)
         # and where it is in self.x
         source = torch.where(filled, row[..., None] * self.n + agent, empty)
-        # a seed with fewer rows than another ends in copies of an empty one, which no agent has
-        rows = empty[0].repeat(len(row), int(place.max()) + 1)
+        # a seed with fewer rows than another ends in copies of an empty one, which no agent has. How many there are, a GPU
+        # would have to be waited for: there all seeds have room for every row
+        most = int(place.max()) + 1 if row.device.type == "cpu" else self.n + place[0].numel()
+        rows = empty[0].repeat(len(row), most)
         rows.scatter_(1, place.flatten(1), source.flatten(1))
         return Rows(self.x[rows], place, self.columns, self.width)

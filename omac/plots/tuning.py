@@ -44,6 +44,34 @@ def return_over_share(found, variants=("default",)):
     return figure
 
 
+def return_over_battles(spent, cloning):
+    """Draw the expected return over the battles spent on choosing a temperature, a panel per data set, a line per algorithm.
+
+    Args:
+        spent: as analysis.tuning.battles_spent returns it, not empty.
+        cloning: {(map, level): mean return of behaviour cloning}, which chooses nothing.
+    """
+    sets = sorted(
+        dict.fromkeys(zip(spent["map"], spent["level"], strict=True)), key=lambda x: (x[0], LEVELS.index(x[1]))
+    )
+    columns = min(3, len(sets))
+    figure, axes = grid([2.4] * -(-len(sets) // columns), columns, 3.4 * columns)
+    for ax, (name, level) in zip(axes.flat, sets, strict=False):
+        part = spent[(spent["map"] == name) & (spent["level"] == level)]
+        for algorithm, line in part.groupby("algorithm", sort=False):
+            style = {"color": COLOURS.get(algorithm), "marker": MARKERS.get(algorithm, "o"), "ms": 4, "lw": 1}
+            ax.plot(line["battles"], line["return"], label=LABEL[algorithm], **style)
+        if (name, level) in cloning:
+            ax.axhline(cloning[name, level], color=COLOURS["bc"], ls="--", lw=1, label=LABEL["bc"])
+        ax.set(xlabel="battles spent on choosing", title=f"{name} {level}", ylim=(0, 20.5), xlim=(0, None))
+        ax.title.set_fontsize(9)
+    for ax in axes.flat[len(sets) :]:
+        ax.axis("off")
+    axes[0, 0].set_ylabel("expected return (0-20)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, fontsize=8)
+    return figure
+
+
 def by_value_phase(values, policies):
     """Draw a sequential cell: Q_tot over the steps of the values, then return over the steps of the policies.
 

@@ -31,6 +31,30 @@ class StepStatistics:
         return {**means, **largest}
 
 
+class FiniteWatch:
+    """Remembers, on the device, the first step at which a loss or gradient norm was not finite: a step waits for no answer."""
+
+    def __init__(self):
+        self.first, self.value = {}, {}
+
+    def see(self, step, numbers):
+        """Look at one step's numbers, {name: [K] or [K,P]}."""
+        for name, x in numbers.items():
+            x = x.detach()
+            never = self.first.setdefault(name, torch.full_like(x, torch.inf, dtype=torch.float64))
+            new = ~torch.isfinite(x) & torch.isinf(never)
+            self.first[name] = torch.where(new, step, never)
+            self.value[name] = torch.where(new, x, self.value.get(name, x))
+
+    def found(self):
+        """Return (step, name, place in [K] or [K,P], number) of the first that was not finite, or None."""
+        if torch.isinf(torch.cat([x.flatten() for x in self.first.values()])).all():
+            return None
+        step, name = min((float(x.min()), name) for name, x in self.first.items())
+        place = tuple(torch.nonzero(self.first[name] == step)[0].tolist())
+        return int(step), name, place, float(self.value[name][place])
+
+
 def rows_at(replay, count, seeds):
     """Return at most `count` transitions, evenly spaced over a Replay, the same ones for K = `seeds` seeds: i64 [K,B]."""
     t = torch.linspace(0, replay.steps - 1, min(count, replay.steps)).long()

@@ -18,6 +18,7 @@ from omac.training.checkpoint import fingerprint
 from omac.training.diagnostics import (
     DIAGNOSTICS_BATCH,
     FINAL_DIAGNOSTICS_BATCH,
+    FiniteWatch,
     StepStatistics,
     evenly_spaced,
     log_rows,
@@ -27,11 +28,12 @@ from omac.training.parameters import clip_per_seed, parameter_groups, target_pai
 from omac.training.replay import Replay
 from omac.training.state import TrainingResult, TrainState
 
+CHECK_EVERY = 100  # steps between two looks at whether losses and gradients are finite: a look waits for the device
 SIGNAL_CHUNK = 2_048  # transitions whose signal is computed at once, when the values are finished
 
 
 class Diverged(RuntimeError):
-    """A loss or gradient norm is no longer finite: names seed, step and loss. Nothing is written for that cell."""
+    """A loss or gradient norm was not finite: names seed, step and loss. Nothing is written for that cell."""
 
 
 class Phase(NamedTuple):
@@ -74,7 +76,7 @@ def train(data, algorithm, hyper, seeds, policies=None, checkpoint=None, device=
     Returns:
         TrainingResult.
     Raises:
-        Diverged: a loss or gradient norm is not finite.
+        Diverged: a loss or gradient norm was not finite, CHECK_EVERY steps ago at most.
         ValueError: an unknown algorithm or device, or a checkpoint that cannot be read.
     """
     policies = policies or {PUBLISHED: hyper}
@@ -135,7 +137,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam([{"params": p, "lr": rates[g]} for g, p in self.groups.items()], fused=True)
         self.learns_values = bool(self.groups.keys() - {"pi"})
         self.signal = None  # of all transitions, when the values are finished
-        self.statistics = StepStatistics()
+        self.statistics, self.watch = StepStatistics(), FiniteWatch()
 
     def phases(self):
         """Return the Phases of training, in their order.
@@ -155,7 +157,7 @@ class Trainer:
             step: number of the step in its phase. It decides the batch.
             phase: the name of a Phase.
         Raises:
-            Diverged: a loss or gradient norm is not finite. No network has moved then.
+            Diverged: a loss or gradient norm was not finite, in this step or in one since the last look.
         """
         # draw each seed's own transitions
         t, key = self.replay.choose(self.seeds, step)
@@ -171,12 +173,15 @@ class Trainer:
         if self.learns_policy and phase != "value":
             losses["L_pi"] = self.alg.policy_loss(self.nets, batch, signal, self.hypers)
         # one backward pass for all of them, clipped per seed and group
-        norms = self.descend(losses, step)
+        norms = self.descend(losses)
         # targets follow (line 8)
         if phase != "policy":
             self.update_targets()
         # remember for the log
         self.statistics.add(losses, norms)
+        self.watch.see(step, {**losses, **norms})
+        if step % CHECK_EVERY == 0:
+            self.check_finite()
 
     @torch.no_grad()
     def finish_values(self):
@@ -198,15 +203,13 @@ class Trainer:
         seed = torch.arange(len(t), device=t.device)[:, None]
         return {name: x[seed, t] for name, x in self.signal.items()}
 
-    def descend(self, losses, step):
+    def descend(self, losses):
         """Move every network down its gradient. Returns the gradient norms before clipping, {"norm_<group>": [K] or [K,P]}."""
-        self._check_finite(losses, step)
         self.optimiser.zero_grad()
         torch.cat([x.flatten() for x in losses.values()]).sum().backward()
         moving = {group: p for group, p in self.groups.items() if p[0].grad is not None}
         norms = {f"norm_{group}": clip_per_seed(p, self.hyper.grad_clip) for group, p in moving.items()}
         norms = {name: x if len(x) == len(self.seeds) else x.view(len(self.seeds), -1) for name, x in norms.items()}
-        self._check_finite(norms, step)
         self.optimiser.step()
         return norms
 
@@ -216,15 +219,14 @@ class Trainer:
         if self.target:
             torch._foreach_lerp_(self.target, self.online, self.hyper.polyak)
 
-    def _check_finite(self, numbers, step):
-        """Raise Diverged unless all `numbers`, {name: [K] or [K,P]}, are finite."""
-        if torch.isfinite(torch.cat([x.flatten() for x in numbers.values()])).all():
+    def check_finite(self):
+        """Raise Diverged unless all losses and gradient norms so far were finite."""
+        if not (found := self.watch.found()):
             return
-        name, x = next((name, x) for name, x in numbers.items() if not torch.isfinite(x).all())
-        k, *p = torch.nonzero(~torch.isfinite(x))[0].tolist()
+        step, name, (k, *p), x = found
         which = f", {list(self.policies)[p[0]]}" if len(self.policies) > 1 and p else ""
         raise Diverged(
-            f"seed {self.seeds[k]}{which}, step {step}: {name} is {x[(k, *p)].item()}; no result is written. "
+            f"seed {self.seeds[k]}{which}, step {step}: {name} is {x}; no result is written. "
             "Lower the learning rates, beta or grad_clip"
         )
 
@@ -284,6 +286,7 @@ class Trainer:
             phase: its name.
             last: whether this was the last step of the phase.
         """
+        self.check_finite()
         numbers = self.statistics.flush()
         probes = (None, None)
         if phase != "policy":
