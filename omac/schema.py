@@ -25,7 +25,7 @@ METHODS = {**NAMES, "omiga": "OMIGA", "comadice": "ComaDICE"}  # and of others'
 VARIANTS = {"wo_cvf": "w/o CVF", "wo_cca": "w/o CCA", "tau_05": "tau 0.5", "tau_08": "tau 0.8", "maxq": "CVF-maxQ"}
 OTHERS = {  # variants of other algorithms
     "joint": "values and policy side by side",
-    "early": "8000 steps of the values",
+    "late": "15000 steps of the values",
     "top_10": "best 10 % of episodes",
     "cql_critic": "CQL-MA's critic",
     "no_credit": "no $w_i$ in the policy's loss",

@@ -78,12 +78,13 @@ def _scores(study, quick):
 
 
 def _values(study, quick):
-    early = pd.concat([read_rows(f) for f in sorted((DATA / "register").glob("*-early.csv"))])
+    late = pd.concat([read_rows(f) for f in sorted((DATA / "register").glob("*-late.csv"))])
     return {
         "steps": (
             "Steps by the rule",
-            "OMAC's values of one seed that is none of the study's, until the mean of Q_tot moves by less than 2 % in a thousand "
-            "steps; behaviour cloning of the same seed. The rows are in `data/steps`.",
+            "OMAC's values of three seeds that are none of the study's, by their correlation with the returns that followed in held-out "
+            "episodes: mean, and ± the standard error over seeds. Q_tot and the return that followed are those of the data trained on. "
+            "The rows are in `data/steps`.",
             steps_table(read_curves()),
         ),
         "weight_statistics": (
@@ -102,8 +103,8 @@ def _values(study, quick):
         "starting_values": (
             "What values promise, and what their policies earn",
             f"{caption(choose(study))}. Q_tot where held-out battles begin, and the mean discounted return of the policies that "
-            "learned from it. No battle returns more than 20. `8000 steps of the values`: three seeds, rows in `data/register`.",
-            starting_values(pd.concat([study[study["profile"] == "laptop"], early])),
+            "learned from it. No battle returns more than 20. `15000 steps of the values`: rows in `data/register`.",
+            starting_values(pd.concat([study[study["profile"] == "laptop"], late])),
         ),
         "credit_correlations": (
             "Correlation of the credit weights",
