@@ -83,8 +83,7 @@ def _values(study, quick):
         "steps": (
             "Steps by the rule",
             "OMAC's values of three seeds that are none of the study's, by their correlation with the returns that followed in held-out "
-            "episodes: mean, and ± the standard error over seeds. Q_tot and the return that followed are those of the data trained on. "
-            "The rows are in `data/steps`.",
+            "episodes. Means over seeds; Q_tot and the return that followed are those of the data trained on. The rows are in `data/steps`.",
             steps_table(read_curves()),
         ),
         "weight_statistics": (

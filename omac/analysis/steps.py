@@ -8,6 +8,7 @@ from omac.paths import ROOT
 EVERY = 1_000  # steps between two points of a curve
 VALUE_STEPS = 20_000  # steps of the values at most
 PAST = 4_000  # steps behind the best point at which a curve may end
+AS_GOOD = 0.01  # of the correlation: what more steps gain beyond it is not worth them
 AS_LIKELY = 0.01  # nats: an action is at most 1 % less likely
 CLONING_STEPS = 8_000  # steps of cloning that are looked at
 
@@ -26,16 +27,9 @@ def is_past_best(curve):
 
 
 def best_step(curve):
-    """Return (the first step whose mean held-out correlation is within one standard error of the best, the best step).
-
-    The one-standard-error rule of Breiman et al. (1984): of the models that cannot be told from the best, the simplest. The
-    standard error is that over seeds at the best step.
-    """
-    correlation = held_correlation(curve)
-    mean = correlation.mean(axis=1)
-    best = mean.idxmax()
-    enough = mean >= mean[best] - correlation.loc[best].sem()
-    return int(enough.idxmax()), int(best)
+    """Return (the first step whose mean held-out correlation is within AS_GOOD of the best, the best step), of one data set."""
+    mean = held_correlation(curve).mean(axis=1)
+    return int((mean >= mean.max() - AS_GOOD).idxmax()), int(mean.idxmax())
 
 
 def read_curves(folder=ROOT / "data" / "steps"):
@@ -80,7 +74,7 @@ def table(found):
                 "level": level,
                 "steps of the values": steps,
                 "held-out correlation": f"{correlation.loc[steps].mean():.3f}",
-                "best": f"{correlation.loc[best].mean():.3f} ± {correlation.loc[best].sem():.3f}",
+                "best": f"{correlation.loc[best].mean():.3f}",
                 "at step": best,
                 "return that followed": f"{curve['return_followed'].mean():.2f}",
                 "Q_tot": f"{q_tot[steps]:.2f}",
