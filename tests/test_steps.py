@@ -83,6 +83,7 @@ def test_params_yamls_steps_are_those_of_the_rules_on_the_committed_curves():
     known = steps.value_steps(curves)
     for map_name, levels in params["steps"].items():
         for level, own in levels.items():
-            wanted = {"laptop": known[map_name, level]} if (map_name, level) in known else {}
+            of_rule = known.get((map_name, level))
+            wanted = {"laptop": of_rule, "choosing": of_rule} if of_rule else {}
             assert (own or {}) == wanted, f"steps of {map_name} {level} in params.yaml are not the rule's"
     assert steps.policy_steps(curves) == settings(params, "laptop")[0].policy_steps

@@ -7,12 +7,20 @@ battles of their own, and reported on all other data sets.
 import numpy as np
 import pandas as pd
 
+from omac.files import read_rows
+from omac.paths import ROOT
 from omac.schema import CONTROLS, PUBLISHED, SET, label
 
 CHOSEN_ON = (("6h_vs_8z", "poor"), ("6h_vs_8z", "medium"), ("3s5z_vs_3s6z", "medium"))
 MOST_SETTINGS = 6
 WEIGHTS = ["weight_mean", "weight_std", "weight_share"]
 POLICY = [*SET, "algorithm", "variant", "temperature"]  # columns that tell one setting on one data set
+
+
+def read_choosing(folder=ROOT / "data" / "choosing"):
+    """Read the rows of the cells that settings are chosen on: a DataFrame, or None where none has been run."""
+    files = sorted(folder.glob("*.csv"))
+    return pd.concat([read_rows(f) for f in files], ignore_index=True) if files else None
 
 
 def final_policies(rows):

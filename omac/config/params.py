@@ -104,7 +104,8 @@ def check_grid(grid, variants, steps):
     A cell needs a line under `steps`, for there DVC looks for its settings.
     """
     lists = ("maps", "levels", "subsets", "ablations")  # named once, used below
-    check_mapping("grid", grid, (*lists, "data", "controls", "cells"), ("data", "controls", "cells"))
+    sections = ("data", "controls", "cells", "choosing")
+    check_mapping("grid", grid, (*lists, *sections), sections)
     blocks = {}
     for section in ("data", "controls"):
         if not isinstance(grid[section], list):
@@ -112,7 +113,11 @@ def check_grid(grid, variants, steps):
                 f"grid, {section} is {grid[section]!r}; it must be a list of blocks {{maps, levels, parts}}"
             )
         blocks |= {f"grid, {section}, block {i + 1}": block for i, block in enumerate(grid[section])}
-    of_cells = {f"grid, cells, {name}": block for name, block in check_mapping("grid, cells", grid["cells"]).items()}
+    of_cells = {
+        f"grid, {section}, {name}": block
+        for section in ("cells", "choosing")
+        for name, block in check_mapping(f"grid, {section}", grid[section]).items()
+    }
     what_each_may = {"maps": ("map", MAPS), "levels": ("level", LEVELS), "parts": ("part", (*RATIOS, HELD))}
     for where, block in {**blocks, **of_cells}.items():
         keys = (*what_each_may, "cells") if where in of_cells else tuple(what_each_may)

@@ -16,18 +16,33 @@ HEAD = "# Written by `python -m omac grid` from params.yaml's grid: a line each,
 
 
 def plan(params):
-    """Spell out the grid. Returns {"maps": [...], "raws": {...}, "datasets": {...}, "controls": {...}, "weights": {...}, "cells": {...}}, each by name.
+    """Spell out the grid. Returns {"maps": [...], "raws": {...}, "datasets": {...}, "controls": {...}, "weights": {...}, "cells":
+    {...}, "choosing": {...}}, each by name.
 
     A cell is an algorithm, or "<algorithm>-<variant>", on a data set. Raises ValueError for a name that means nothing.
     """
     grid = params["grid"]
-    raws, datasets, cells = {}, {}, {}
+    raws, datasets = {}, {}
     for block in grid["data"]:
         for map_name, level, part in product(block["maps"], block["levels"], block["parts"]):
             data = DataSet("smax", map_name, level, str(part))
             raws[data.raw] = {"map": map_name, "level": level}
             datasets[data.name] = {"raw": data.raw}
-    for block in grid["cells"].values():
+    cells, choosing = _cells(grid["cells"], datasets), _cells(grid["choosing"], datasets)
+    controls = {}
+    for block in grid["controls"]:
+        for map_name, level, part in product(block["maps"], block["levels"], block["parts"]):
+            controls[DataSet("smax", map_name, level, str(part)).name] = {"map": map_name, "level": level}
+    weights = {d: {} for d in datasets if {f"{d}-omac", f"{d}-omac-wo_cca"} <= set(cells)}  # Figure 4's
+    maps = list(dict.fromkeys(raw["map"] for raw in raws.values()))
+    found = {"maps": maps, "raws": raws, "datasets": datasets, "controls": controls, "weights": weights}
+    return {**found, "cells": cells, "choosing": choosing}
+
+
+def _cells(blocks, datasets):
+    """The cells of blocks, by name, as ENTRY has them. Raises ValueError for one whose data set the grid does not name."""
+    cells = {}
+    for block in blocks.values():
         for map_name, level, part, what in product(block["maps"], block["levels"], block["parts"], block["cells"]):
             data = DataSet("smax", map_name, level, str(part))
             if data.name not in datasets or data.held.name not in datasets:
@@ -35,21 +50,9 @@ def plan(params):
                     f"params.yaml, grid: a cell needs {data.name} and {data.held.name}: name them under data"
                 )
             algorithm, _, variant = what.partition("-")
-            cells[f"{data.name}-{what}"] = {
-                "map": map_name,
-                "level": level,
-                "dataset": data.name,
-                "held": data.held.name,
-                "algorithm": algorithm,
-                "variant": variant or "default",
-            }
-    controls = {}
-    for block in grid["controls"]:
-        for map_name, level, part in product(block["maps"], block["levels"], block["parts"]):
-            controls[DataSet("smax", map_name, level, str(part)).name] = {"map": map_name, "level": level}
-    weights = {d: {} for d in datasets if {f"{d}-omac", f"{d}-omac-wo_cca"} <= set(cells)}  # Figure 4's
-    maps = list(dict.fromkeys(raw["map"] for raw in raws.values()))
-    return {"maps": maps, "raws": raws, "datasets": datasets, "controls": controls, "weights": weights, "cells": cells}
+            entry = (map_name, level, data.name, data.held.name, algorithm, variant or "default")
+            cells[f"{data.name}-{what}"] = dict(zip(ENTRY, entry, strict=True))
+    return cells
 
 
 def result_files(params):
