@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
-.PHONY: quick test fast lint repro figures verify bench site setup install lock clean
+.PHONY: quick test fast lint repro figures verify bench site setup made install lock clean
 
 quick: setup          ## the whole story on one map in about ten minutes
 	@mkdir -p build
@@ -52,8 +52,20 @@ MADE_OF    = { $(VENV)/bin/python $(MINOR); cat requirements.txt pyproject.toml;
 SAME       = test "$$($(1) $(MINOR))" = "$$($(VENV)/bin/python $(MINOR))"
 
 # .venv/.ready is written last and holds what .venv was made of: the Python version, the lock and pyproject.toml.
+READY      = $(MADE_OF) | cmp -s - $(VENV)/.ready $(if $(PYTHON),&& $(call SAME,$(PYTHON)))
+AGAIN      = $(MAKE) --no-print-directory made
+
+# Of two that set up at once the second waits, and then finds it done. It waits for a lock on this Makefile, which ends with whoever holds it.
+# Where there is no flock (macOS), or the disk knows no locks, nobody waits.
 setup:
-	@if $(MADE_OF) | cmp -s - $(VENV)/.ready $(if $(PYTHON),&& $(call SAME,$(PYTHON))); then :; else $(MAKE) --no-print-directory install; fi
+	@if $(READY); then :; else flock -n Makefile true 2>/dev/null; case $$? in \
+	  0) flock Makefile $(AGAIN) ;; \
+	  1) echo "waiting: another make sets up $(VENV); this one goes on when it ends"; flock Makefile $(AGAIN) ;; \
+	  *) $(AGAIN) ;; \
+	esac; fi
+
+made:
+	@if $(READY); then :; else $(MAKE) --no-print-directory install; fi
 
 # No .ready means that a set-up was broken off: .venv is made anew, as it is for another Python or where pip does not run.
 # torch comes first and by itself: the CPU build that is already there then satisfies the lock. uv installs the rest quickly.

@@ -15,6 +15,7 @@ CANNOT = {  # what the system says of a file, and what to do
     NotADirectoryError: "cannot be there: a part of the path is a file",
     PermissionError: "may not be read or written here: look at its owner and mode, and whether a program has it open",
 }
+MOST = 10**9  # the largest count that a command takes: more episodes, steps or processes fit no disk and no life
 NO_MEMORY = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED", "Unable to allocate")  # torch, JAX, NumPy
 
 
@@ -72,21 +73,21 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong, and where to read on."""
         from omac.config.names import unknown
 
-        if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
-            message = unknown("command", choice[1], re.findall(r"[\w-]+", choice[2]))
+        if choice := re.search(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            message = unknown(choice[1], choice[2], re.findall(r"[\w-]+", choice[3]))
         self.exit(2, f"error: {' '.join(message.split())}; see `{self.prog} --help`\n")
 
 
 def positive(text):
     """Return a whole number above 0, for argparse."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    if not re.fullmatch(r"[0-9]{1,20}", text) or int(text) == 0 or int(text) > MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0, at most {MOST}")
     return int(text)
 
 
 def seed(text):
     """Return a seed, a whole number from 0 on, for argparse."""
-    if not text.isdigit():
+    if not re.fullmatch(r"[0-9]{1,20}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no seed, a whole number from 0 on")
     return int(text)
 
@@ -330,10 +331,13 @@ def cards(args):
 
 
 def steps(args):
+    from omac.config.names import check_trained_on
     from omac.paths import shown
     from omac.study.prepare import ensure
     from omac.study.steps import write_curve
 
+    for dataset in args.datasets:
+        check_trained_on(dataset)
     for dataset in args.datasets:
         ensure(dataset)
         print(shown(write_curve(dataset, args.curve)), flush=True)
@@ -373,12 +377,18 @@ def check(args):
 def train(args):
     from omac.analysis.results import final_table, short
     from omac.config.hyper import load_params
+    from omac.config.names import check_trained_on
+    from omac.config.params import check_list, check_seeds
     from omac.paths import BUILD, shown
     from omac.study.cell import cell_settings, run_cell
     from omac.study.prepare import ensure, home
 
-    profile = args.profile or load_params()["profile"]
+    profile = load_params()["profile"] if args.profile is None else args.profile
     params, folder = home(profile)
+    check_trained_on(args.dataset)
+    if args.seeds is not None:
+        check_seeds("--seeds", args.seeds)
+    check_list("--temperature", args.temperature or [])
     cell_settings(params, args.dataset, args.algorithm, args.variant, profile, args.device, args.temperature)
     name = f"{args.dataset}-{args.algorithm}-{args.variant}-{profile}"
     out = args.out or BUILD / "train" / f"{name}.csv"
@@ -462,6 +472,7 @@ def tables(args):
 def weights(args):
     from omac.analysis import credit_weights
     from omac.config.hyper import load_params
+    from omac.config.names import check_trained_on
     from omac.files import write_csv
     from omac.paths import shown
     from omac.study import sample_weights
@@ -469,6 +480,7 @@ def weights(args):
 
     params = load_params()
     check_names(args.dataset)
+    check_trained_on(args.dataset)
     table = sample_weights.sample(args.dataset, params["profile"], params)
     each = " and ".join(map(str, sorted(set(table.groupby("variant").size()))))
     path = write_csv(table, credit_weights.path_of(args.dataset), digits=4)

@@ -285,10 +285,37 @@ def test_no_password_of_a_mirror_is_printed(end, address, server, monkeypatch, t
     assert SECRET not in said + printed.out + printed.err
 
 
-@pytest.mark.parametrize("address", ["ftp://u:{}@host/x", "https:/u:{}@host", "u:{}@host:/x", "s3://{}/x"])
+@pytest.mark.parametrize(
+    "address", ["ftp://u:{}@host/x", "https:/u:{}@host", "u:{}@host:/x", "//u:{}@host/x", "s3://{}/x"]
+)
 def test_a_mirror_that_is_neither_a_folder_nor_a_web_address_is_not_repeated(address, server, monkeypatch, tmp_path):
     said = asked_for(server, monkeypatch, tmp_path, address.format(SECRET))
     assert SECRET not in said and "OMAC_MIRROR is neither a folder nor an address" in said
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("https://u:{}@h:99999/x", "is no address: a server's name is missing or misspelt, or its port is none"),
+        ("http://u:{}@[::1", "is no address"),
+        ("http://", "is no address"),
+        ("https:///{}", "is no address"),
+        ("http://host/?token={}", "has a . or #, and names of files are put behind it"),
+        ("http://host/x#{}", "has a . or #, and names of files are put behind it"),
+    ],
+)
+def test_an_address_below_which_no_file_can_be_is_refused_and_not_repeated(address, words, monkeypatch):
+    monkeypatch.setenv("OMAC_MIRROR", address.format(SECRET))
+    with pytest.raises(ValueError, match=f"OMAC_MIRROR {words}") as error:
+        download.mirror()
+    assert SECRET not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_relative_file_address_begins_at_the_checkout_too(monkeypatch):
+    monkeypatch.setenv("OMAC_MIRROR", "file:my/mirror")
+    assert download.mirror() == paths.ROOT / "my" / "mirror"
+    monkeypatch.setenv("OMAC_MIRROR", "file:///my/mi%20rror")
+    assert download.mirror() == paths.Path("/my/mi rror")
 
 
 def test_the_origin_that_a_file_notes_has_no_password(server, monkeypatch, tmp_path):

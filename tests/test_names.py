@@ -24,7 +24,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from omac import cli, paths
 from omac.cli import main
 from omac.config import names
-from omac.config.hyper import load_params, settings
+from omac.config.hyper import load_params, of_policies, settings
 from omac.data.episodes import Episodes
 from omac.datasets import registry
 from omac.datasets.loaders import download
@@ -96,9 +96,9 @@ def test_params_yaml_as_it_is_and_lines_for_others_data_are_accepted(edited):
         (("profile", "labtop"), "unknown profile 'labtop'.*mean laptop"),
         (("grit", {}), "unknown key 'grit'.*mean grid"),
         (("temperatures", "omca", {"published": {}}), "temperatures: unknown key 'omca'.*mean .*omac"),
-        (("temperatures", "omac", {}), "temperatures of omac: the first must be `published: {}`"),
-        (("temperatures", "omac", {"beta_5": {"beta": 5}, "published": {}}), "the first must be `published: {}`"),
-        (("temperatures", "icq", "published", {"beta_policy": 0.2}), "of icq: the first must be `published: {}`"),
+        (("temperatures", "omac", {}), "temperatures of omac: one must be `published: {}`"),
+        (("temperatures", "omac", {"beta_5": {"beta": 5.0}}), "temperatures of omac: one must be `published: {}`"),
+        (("temperatures", "icq", "published", {"beta_policy": 0.2}), "of icq: one must be `published: {}`"),
         (("temperatures", "omac", "beta_5", {"bata": 5.0}), "temperature beta_5: unknown setting 'bata'.*mean beta"),
         (("temperatures", "omac", "beta_5", {"beta": -5.0}), "temperature beta_5: beta is -5.0; it must be at least 0"),
         (("temperatures", "omac", ["beta_5"]), "temperatures of omac is .'beta_5'.; it must be a mapping"),
@@ -108,6 +108,8 @@ def test_params_yaml_as_it_is_and_lines_for_others_data_are_accepted(edited):
         (("grid", "cell", {}), "grid: unknown key 'cell'.*mean cells"),
         (("grid", "data", 0, "level", []), "grid, data, block 1: unknown key 'level'.*mean levels"),
         (("grid", "data", 0, "parts", [30]), "parts: unknown part '30'; there are 100, 50, 10, held"),
+        (("grid", "controls", 0, "parts", ["held"]), "parts: unknown part 'held'; there are 100, 50, 10"),
+        (("grid", "cells", "table_4", "parts", ["held"]), "parts: unknown part 'held'; there are 100, 50, 10"),
         (("grid", "cells", "table_4", "map", []), "grid, cells, table_4: unknown key 'map'.*mean maps"),
         (("grid", "cells", "table_4", "maps", ["6h_vs_8"]), "unknown map '6h_vs_8'.*mean 6h_vs_8z"),
         (("grid", "cells", "table_4", "levels", ["god"]), "unknown level 'god'.*mean good"),
@@ -121,6 +123,12 @@ def test_a_misspelt_name_or_a_bad_number_is_refused_when_params_yaml_is_read(edi
     with pytest.raises(ValueError, match=words) as error:
         edited(*change)
     assert one_line(error) and "params.yaml" in str(error.value)
+
+
+def test_the_published_temperature_comes_first_in_whatever_order_params_yaml_has_them(edited):
+    params = edited("temperatures", "omac", {"beta_5": {"beta": 5.0}, "published": {}, "a": {"beta": 2.0}})
+    hyper = settings(params, "smoke")[0]
+    assert list(of_policies(params, "omac", hyper)) == ["published", "beta_5", "a"]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +231,45 @@ def test_parameters_are_looked_at_in_papermills_last_cell_and_nowhere_else():
         names.check_parameters({"In": [injected, '# Parameters\nlevle = "poor"\n', "rows = 1"]}, "07_verdict")
 
 
+VALUES = [
+    ("09_tuning", "map_name", "coridor", "09_tuning: map_name: unknown map 'coridor'.*did you mean corridor"),
+    ("06_analysis", "level", "god", "06_analysis: level: unknown level 'god'.*did you mean good"),
+    ("06_analysis", "factorization", ["omac", "wo_cfv"], "unknown line of a figure 'wo_cfv'.*did you mean wo_cvf"),
+    ("04_tables", "against", "omca", "unknown algorithm 'omca'"),
+    ("04_tables", "profile", "labtop", "04_tables: profile: unknown profile 'labtop'.*did you mean laptop"),
+    ("00_quickstart", "profile", "quik", "unknown profile 'quik'.*did you mean quick"),
+    ("09_tuning", "env", "smaxx", "unknown environment 'smaxx'.*did you mean smax"),
+    ("05_curves", "maps", "corridor", "maps is 'corridor'; it must be a list of at least one, such as .'5m_vs_6m'"),
+    ("05_curves", "maps", [], "it must be a list of at least one"),
+    ("05_curves", "ratios", [100, 30], "unknown part of a data set '30'; there are 100, 50, 10"),
+    ("05_curves", "ratios", ["100"], "it must be a list of at least one, such as .100, 50, 10."),
+    ("02_method", "steps", 0, "steps is 0; it must be a whole number above 0, such as 300"),
+    ("02_method", "games", 1.5, "games is 1.5; it must be a whole number above 0"),
+    ("02_method", "games", True, "games is True; it must be a whole number above 0"),
+    ("02_method", "beta", float("nan"), "beta is nan; it must be a number above 0"),
+    ("03_train", "dataset", "smax-corridor-good-held", "is the part that is never trained on; take one of 100, 50, 10"),
+    ("03_train", "temperatures", ["published"], "temperatures is .'published'.; it must be a text"),
+    ("03_train", "out", 3, "out is 3; it must be a text, such as 'build/smoke/cell.csv'"),
+]
+
+
+@pytest.mark.parametrize(("notebook", "name", "value", "words"), VALUES)
+def test_a_parameter_that_cannot_mean_anything_stops_a_notebook(notebook, name, value, words):
+    with pytest.raises(ValueError, match=words) as error:
+        names.check_parameters({"In": [""], name: value}, notebook)
+    assert one_line(error)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_parameters_of_every_notebook_as_they_stand_are_accepted(path):
+    scope = {"os": os}
+    for cell in json.loads(path.read_text())["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            exec("".join(cell["source"]), scope)
+    names.check_parameters({"In": [""], **scope}, path.stem)
+    names.check_parameters({"In": [""], **scope, "beta": 2, "ratios": [50]}, path.stem)
+
+
 def test_the_names_of_a_cell_are_looked_at_before_its_data_are_made():
     for change, words in (
         ({"algorithm": "omca"}, "unknown algorithm 'omca'.*did you mean .*omac"),
@@ -265,6 +312,8 @@ def test_a_gpu_is_named_by_its_number_and_one_that_is_not_there_is_refused(monke
         (["pull", "ogmarl", "2s3zz", "good"], "did you mean 2s3z?"),
         (["subsample", "smax-corridor-god-100"], "did you mean good?"),
         (["subsample", "smax-corridor-good-30"], "ratio is 30 %"),
+        (["steps", "values", "smax-corridor-good-held"], "never trained on; take one of 100, 50, 10"),
+        (["weights", "smax-6h_vs_8z-poor-held"], "never trained on; take one of 100, 50, 10"),
         (["weights", "smax-coridor-poor-100"], "did you mean corridor?"),
         (["cards", "smax-coridor-poor-100"], "did you mean corridor?"),
         (["keep", "smax-6h_vs_8z-poor-100-bcc"], "smax-6h_vs_8z-poor-100-bc"),
@@ -294,6 +343,11 @@ def test_bad_words_on_the_command_line_end_in_one_line_with_the_nearest(words, s
     [
         (["tabel", "x"], "did you mean table or tables?"),
         (["study", "--jobs", "0"], "'0' is not a whole number above 0"),
+        (["study", "--jobs", "²"], "'²' is not a whole number above 0"),
+        (["pull", "smax", "corridor", "good", "--episodes", "9" * 12], "is not a whole number above 0, at most"),
+        (["verify", "--jobs", "1" * 5000], "is not a whole number above 0, at most"),
+        (["behaviour", "corridor", "--seeds", "²"], "'²' is no seed, a whole number from 0 on"),
+        (["steps", "value", "x"], "unknown curve 'value'; there are values, cloning: did you mean values?"),
         (["behaviour", "corridor", "--seeds", "-1"], "error: "),
         (["table"], "required: file"),
         ([], "required: command"),

@@ -1,5 +1,6 @@
 """Wins of recorded battles: two signs decide; where neither can be read the outcome is unknown, on cards and in tables too."""
 
+import pickle
 import shutil
 
 import h5py
@@ -206,8 +207,8 @@ def test_signs_that_contradict_each_other_make_one_outcome_unknown_and_many_a_re
     assert ends(fetch("icq", "3m", "good", mirror))[:4] == ["lost", "unknown", "lost", "won"]
     file.unlink()
     (mirror.parent / "raw" / "icq-3m-good.h5").unlink()
-    padded(mirror, "3m", [b._replace(reward=b.reward / 2) for b in battles])
-    refused("won by their last state alone.* returns reach 10.* another reward scale", "icq", "3m", "good", mirror)
+    padded(mirror, "3m", [b._replace(reward=b.reward / 10) for b in battles])
+    refused("won by their last state alone.* returns reach 2.* another reward scale", "icq", "3m", "good", mirror)
 
 
 @pytest.mark.parametrize("readable", [True, False])
@@ -217,6 +218,37 @@ def test_another_reward_scale_is_named_as_that_and_not_as_another_step_limit(mir
     padded(mirror, "3m", [b._replace(reward=b.reward * np.float32(factor)) for b in battles])
     said = refused("scale", "icq", "3m", "good", mirror)
     assert "step limit" not in said
+
+
+def priced(battle):
+    """A battle with a price on an ally's death, as SMAC pays when rewards may be negative."""
+    reward = battle.reward.copy()
+    reward[2] -= 3
+    return battle._replace(reward=reward)
+
+
+OTHER_PAY = {
+    "half the scale": lambda b: b._replace(reward=b.reward / 2),
+    "units counted twice": lambda b: b._replace(reward=b.reward * np.float32(365 / 530)),
+    "a price on deaths": priced,
+    "a scale of one": lambda b: b._replace(reward=b.reward / 20),
+}
+
+
+@pytest.mark.parametrize("how", OTHER_PAY)
+def test_wins_of_a_vault_that_return_less_than_20_are_not_read_as_losses(how, mirror):
+    battles = [fought("3m", ENDS[i % 5], seed=i) for i in range(10)]
+    as_vault(mirror / "zip" / "3m.vlt", list(map(OTHER_PAY[how], battles)))
+    shutil.make_archive(mirror / "ogmarl" / "3m", "zip", mirror / "zip")
+    refused("another reward scale", "ogmarl", "3m", "good", mirror)
+
+
+@pytest.mark.parametrize("how", ["half the scale", "units counted twice", "a price on deaths"])
+def test_a_pickle_whose_signs_contradict_one_another_has_an_unknown_outcome(how, mirror):
+    for i, kind in enumerate(("won", "lost")):
+        b = record(kind, 3 + i, sizes=(5, 124, 780, 12), limit=70)
+        as_madt(mirror / "madt" / "5m_vs_6m" / "good" / str(i), OTHER_PAY[how](b))
+    assert ends(fetch("madt", "5m_vs_6m", "good", mirror)) == ["unknown", "lost"]
 
 
 # --- ends out of step
@@ -313,6 +345,8 @@ PICKLE = {
     "an action of 1.9": (2, lambda x: [x[0] + 0.9], "action: .* there are 12, counted from 0"),
     "a state of 1e300": (0, lambda x: [1e300, *x[1:]], "state: 1 values are beyond 100"),
     "a list in a list": (1, lambda x: [[1.0]] * len(x), "a column holds other things than numbers"),
+    "a view of another width": (1, lambda x: x[:-1], r"step 2 of an agent has .156, 123, 1.* the first step .156, 124"),
+    "two actions": (2, lambda x: [*x, 1], r"step 2 of an agent has .156, 124, 2"),
     "a number beyond 64 bits": (1, lambda x: [2**70, *x[1:]], "o: object"),
 }
 
@@ -326,6 +360,14 @@ def test_values_of_a_pickle_that_cannot_be_are_refused(mirror, case):
     agents[0][2][at] = change(agents[0][2][at])
     torch.save(agents, path)
     refused(words, "madt", "5m_vs_6m", "good", mirror)
+
+
+@pytest.mark.parametrize("x", [5, None, {"a": [1]}, [], b"abc", "abc", [[1]] * 31], ids=repr)
+def test_a_pickle_that_is_no_list_of_agents_is_called_that(x, mirror):
+    path = mirror / "madt" / "5m_vs_6m" / "good" / "0"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pickle.dumps(x, 2))
+    refused(f"a {type(x).__name__}.*, a list of 1 to 30 agents is expected|codecs", "madt", "5m_vs_6m", "good", mirror)
 
 
 # --- what a padded file may hold

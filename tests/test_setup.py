@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -13,7 +15,7 @@ from omac.paths import ROOT
 pytestmark = pytest.mark.slow
 
 # Knows `-c`, `-m venv` and `-m pip`. It has pip where a file `pip` lies beside it. Installing packages fails where the
-# working folder holds a file `offline`.
+# working folder holds a file `offline`, and takes two seconds where it holds a file `slow`.
 PYTHON = """#!{executable} -ISE
 import pathlib, platform, shutil, sys
 here = pathlib.Path(sys.argv[0]).parent
@@ -32,7 +34,7 @@ match sys.argv[1:]:
         if not (here / "pip").exists():
             sys.exit("No module named pip")
         if "install" in words:
-            (here / "uv").write_text("#!/bin/sh\\nset -e\\ntest ! -e offline\\necho installed >> installed\\n")
+            (here / "uv").write_text("#!/bin/sh\\nset -e\\ntest ! -e offline\\ntest ! -e slow || sleep 2\\necho installed >> installed\\n")
             (here / "uv").chmod(0o755)
 """
 
@@ -115,6 +117,26 @@ def test_setup_runs_once_and_installs_again_when_a_file_changes(checkout, name):
         file.write("# another\n")
     assert checkout.setup().returncode == 0 and checkout.installs() == 2
     assert (checkout.venv / "kept").exists() and checkout.setup().returncode == 0 and checkout.installs() == 2
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not here, and nobody waits without it")
+def test_of_two_setups_at_once_the_second_waits_and_finds_it_done(checkout):
+    for tool in ("flock", "sleep", "true"):
+        (checkout.folder / "tools" / tool).symlink_to(shutil.which(tool))
+    (checkout.folder / "slow").touch()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(checkout.setup)
+        while not (checkout.venv / "bin" / "uv").exists() and not first.done():
+            time.sleep(0.05)
+        second = checkout.setup()
+    assert (first.result().returncode, second.returncode) == (0, 0) and checkout.installs() == 1
+    assert "waiting: another make sets up .venv" in second.stdout and "waiting" not in first.result().stdout
+    (checkout.folder / "slow").unlink()
+    (checkout.folder / "offline").touch()  # one that fails holds nothing any longer
+    (checkout.venv / ".ready").unlink()
+    assert checkout.setup().returncode != 0
+    (checkout.folder / "offline").unlink()
+    assert checkout.setup().returncode == 0 and checkout.installs() == 2
 
 
 def test_another_python_makes_another_environment_that_later_commands_keep(checkout):

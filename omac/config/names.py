@@ -3,17 +3,28 @@
 import ast
 import difflib
 import json
+import math
 import os
 
 import yaml
 
 from omac.paths import ROOT, shown
+from omac.schema import HELD, LABEL, LEVELS, MAPS, NAMES, RATIOS, SIMULATED
 
 SHORT = 120  # characters of the names that an error lists; of longer lists it says the nearest alone
 VARIABLES = (  # of the environment, that a person may set
     *("OMAC_MIRROR", "OMAC_PROFILE", "OMAC_PROGRESS", "OMAC_FIGURES", "OMAC_JAX_CACHE"),
     *("OMAC_SC2_PROCESSES", "OMAC_SC2_FRESH"),
 )
+OF_NOTEBOOKS = {  # parameters of notebooks, and lists of them, that name things: what, and which there are
+    "env": ("environment", SIMULATED),
+    **dict.fromkeys(("map_name", "maps", "subset_map", "losses_of"), ("map", MAPS)),
+    **dict.fromkeys(("level", "levels", "beside"), ("level", LEVELS)),
+    "ratios": ("part of a data set", RATIOS),
+    **dict.fromkeys(("algorithm", "against"), ("algorithm", NAMES)),
+    **dict.fromkeys(("algorithms", "factorization", "maximum", "switches"), ("line of a figure", LABEL)),
+}
+IN_WORDS = {str: "a text", int: "a whole number above 0", float: "a number above 0", list: "a list of at least one"}
 MERGE = ("<<<<<<< ", ">>>>>>> ")  # what git leaves in a file that two branches changed
 
 
@@ -89,30 +100,78 @@ def read_yaml(path):
         raise ValueError(f"{shown(path)} is no YAML ({' '.join(str(e).split())}): {remedy}") from None
 
 
+def check_trained_on(dataset):
+    """Raise ValueError for the name of a sample of held-out episodes: nothing is trained on them."""
+    if str(dataset).endswith(f"-{HELD}"):
+        raise ValueError(f"data set {dataset!r} is the part that is never trained on; take one of {', '.join(RATIOS)}")
+
+
 def _assigned(source):
-    """The names that a cell's code assigns to."""
-    nodes = ast.walk(ast.parse(source))
-    return [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    """The names that a cell's code assigns to, and the values: {name: value}, None where the code computes it."""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assign):
+            (target,) = node.targets
+            several = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+            pairs = zip(target.elts, node.value.elts, strict=True) if several else [(target, node.value)]
+            found |= {name.id: _literal(value) for name, value in pairs if isinstance(name, ast.Name)}
+    return found
+
+
+def _literal(node):
+    """The value of an expression that computes nothing; None for any other."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
 
 
 def check_parameters(scope, notebook):
-    """Refuse a parameter that papermill gave to a notebook and that the notebook does not have.
+    """Refuse a parameter that the notebook does not have, or a value that it cannot mean, before any work.
 
     papermill puts the parameters that it is given into a cell of their own, below the notebook's, and lets an unknown
-    one pass: the notebook would run with its defaults.
+    one pass: the notebook would run with its defaults. It looks at no value either: of a misspelt map there are no rows, and
+    figures would be empty.
 
     Args:
         scope: globals() of the notebook, in which IPython keeps the cells that were run.
         notebook: its name below notebooks/, such as "03_train".
     Raises:
-        ValueError: names the parameter, or a variable of the environment, and the nearest that there is.
+        ValueError: names the parameter, its value, or a variable of the environment, and the nearest that there is.
     """
     check_variables()
+    cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    defaults = {}
+    for cell in cells:
+        if "parameters" in cell["metadata"].get("tags", []):
+            defaults |= _assigned("".join(cell["source"]))
     given = [source for source in scope["In"] if source.startswith("# Parameters\n")]
-    if given:
-        cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-        known = [
-            x for c in cells if "parameters" in c["metadata"].get("tags", []) for x in _assigned("".join(c["source"]))
-        ]
-        for name in _assigned(given[-1]):
-            check_name(f"parameter of {notebook}", name, known)
+    for name in _assigned(given[-1]) if given else ():
+        check_name(f"parameter of {notebook}", name, defaults)
+    for name, default in defaults.items():
+        if name in scope:
+            _check_value(f"{notebook}: {name}", name, scope[name], default)
+
+
+def _check_value(where, name, value, default):
+    """Raise ValueError for a parameter of another type than its default, or a name that means nothing."""
+    if default is not None and not _is_like(value, default):
+        raise ValueError(f"{where} is {value!r}; it must be {IN_WORDS[type(default)]}, such as {default!r}")
+    for one in value if isinstance(value, list) else [value]:
+        if name == "profile":
+            check_name("profile", one, read_yaml(ROOT / "params.yaml")["profiles"], where)
+        elif name == "dataset":
+            check_trained_on(one)
+        elif name in OF_NOTEBOOKS:
+            what, known = OF_NOTEBOOKS[name]
+            check_name(what, str(one), known, where)
+
+
+def _is_like(value, default):
+    """Whether a value is of its default's type, lists item by item, and a number is finite and above 0."""
+    if isinstance(default, list):
+        return isinstance(value, list) and len(value) > 0 and all(_is_like(x, default[0]) for x in value)
+    if type(default) in (int, float):
+        whole_enough = type(value) in {type(default), int}
+        return whole_enough and 0 < value < math.inf
+    return type(value) is type(default)

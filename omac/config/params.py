@@ -30,7 +30,7 @@ def check_mapping(what, value, known=None, required=()):
     return value
 
 
-def _check_list(what, value):
+def check_list(what, value):
     """Return a list of names as texts. Raises ValueError for what is none, or has a name twice."""
     if not isinstance(value, list):
         raise ValueError(f"{what} is {value!r}; it must be a list, [one, another]")
@@ -43,7 +43,7 @@ def _check_list(what, value):
 
 def _check_names(what, value, kind, known):
     """Raise ValueError for what is no list of distinct names, each one of `known`."""
-    for name in _check_list(what, value):
+    for name in check_list(what, value):
         check_name(kind, name, known, what)
 
 
@@ -74,17 +74,18 @@ def check_data_sets(what, names):
 
 
 def check_temperatures(temperatures):
-    """Return the section `temperatures`. Raises ValueError for an unknown algorithm, and where the first policy is not the
-    published one, which changes nothing.
+    """Return the section `temperatures`, each algorithm's published policy first, in whatever order they stand.
+
+    Raises ValueError for an unknown algorithm, and where the published policy is missing, or changes something.
     """
     for algorithm, policies in check_mapping("temperatures", temperatures, ALGORITHMS).items():
         of_algorithm = check_mapping(f"temperatures of {algorithm}", policies)
         for name, changes in of_algorithm.items():
             check_mapping(f"temperatures of {algorithm}, {name}", changes)
-        if next(iter(of_algorithm), None) != PUBLISHED or of_algorithm[PUBLISHED]:
-            raise ValueError(
-                f"temperatures of {algorithm}: the first must be `{PUBLISHED}: {{}}`, the cell's own settings"
-            )
+        if PUBLISHED not in of_algorithm or of_algorithm[PUBLISHED]:
+            raise ValueError(f"temperatures of {algorithm}: one must be `{PUBLISHED}: {{}}`, the cell's own settings")
+        others = {name: of_algorithm.pop(name) for name in list(of_algorithm) if name != PUBLISHED}
+        of_algorithm.update(others)  # a mapping of YAML has no order: whoever writes the file may sort it
     return temperatures
 
 
@@ -118,13 +119,14 @@ def check_grid(grid, variants, steps):
         for section in ("cells", "choosing")
         for name, block in check_mapping(f"grid, {section}", grid[section]).items()
     }
-    what_each_may = {"maps": ("map", MAPS), "levels": ("level", LEVELS), "parts": ("part", (*RATIOS, HELD))}
     for where, block in {**blocks, **of_cells}.items():
+        parts = (*RATIOS, HELD) if where.startswith("grid, data") else RATIOS  # nothing is trained on what is held out
+        what_each_may = {"maps": ("map", MAPS), "levels": ("level", LEVELS), "parts": ("part", parts)}
         keys = (*what_each_may, "cells") if where in of_cells else tuple(what_each_may)
         check_mapping(where, block, keys, keys)
         for key, (kind, known) in what_each_may.items():
             _check_names(f"{where}, {key}", block[key], kind, known)
-        for cell in _check_list(f"{where}, cells", block.get("cells", [])):
+        for cell in check_list(f"{where}, cells", block.get("cells", [])):
             _check_cell(where, cell, variants)
     for where, block in of_cells.items():
         for map_name, level in product(block["maps"], block["levels"]):

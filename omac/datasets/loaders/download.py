@@ -49,12 +49,26 @@ def mirror():
     if not value:
         return None
     if value.startswith("file:"):
-        return Path(url2pathname(urlsplit(value.replace("#", "%23").replace("?", "%3F")).path))
+        return paths.ROOT / url2pathname(urlsplit(value.replace("#", "%23").replace("?", "%3F")).path)
     if re.match(r"https?://", value, re.IGNORECASE):
+        _check_address(value)
         return value.rstrip("/")
-    if re.match(r"[a-z][\w+.-]+:/|[^/\\]+:[^/\\]*@", value, re.IGNORECASE):
+    if re.match(r"[a-z][\w+.-]+:/|(//)?[^/\\]+:[^/\\]*@", value, re.IGNORECASE):
         raise ValueError("OMAC_MIRROR is neither a folder nor an address that begins with http://, https:// or file:")
     return paths.ROOT / Path(value).expanduser()
+
+
+def _check_address(value):
+    """Raise ValueError, which does not repeat it, for an address that names no server, or below which no file can be."""
+    try:
+        parts = urlsplit(value)
+        sound = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError("OMAC_MIRROR is no address: a server's name is missing or misspelt, or its port is none")
+    if parts.query or parts.fragment:
+        raise ValueError("OMAC_MIRROR has a ? or #, and names of files are put behind it: leave out what follows it")
 
 
 def public(address):

@@ -150,19 +150,27 @@ def _padded(name, agent, column, steps, n):
 
 
 def _check(agents, room):
-    """Raise ValueError or TypeError unless `agents` are lists of steps of six columns of numbers, at most `room` in all."""
-    if len(agents) > AGENTS:
-        raise ValueError(f"{len(agents)} agents")
+    """Raise ValueError or TypeError unless `agents` are lists of steps of six columns of numbers, at most `room` in all.
+
+    A column has as many numbers in every step, and in every agent's.
+    """
+    if type(agents) not in (list, tuple) or not 1 <= len(agents) <= AGENTS:
+        count = f" of {len(agents)}" if isinstance(agents, (list, tuple)) else ""
+        raise TypeError(f"a {type(agents).__name__}{count}, a list of 1 to {AGENTS} agents is expected")
+    first = None
     for agent in agents:
         if type(agent) not in (list, tuple) or not agent:
             raise TypeError(f"an agent is {type(agent).__name__}, a list of steps is expected")
-        for step in agent:
+        for t, step in enumerate(agent):
             if type(step) not in (list, tuple) or len(step) < 6:
                 raise TypeError(f"a step is {type(step).__name__}, [g, o, a, r, d, avail] is expected")
+            counts = list(map(_numbers, step[:6]))
+            room, first = room - sum(counts), first or counts
+            if room < 0 or max(counts) > WIDEST:
+                raise ValueError("more numbers than the file, or a view, can hold")
+            if counts != first:
+                raise ValueError(f"step {t} of an agent has {counts} numbers in its columns, the first step {first}")
             for x in step[:6]:
-                room -= _numbers(x)
-                if room < 0 or _numbers(x) > WIDEST:
-                    raise ValueError("more numbers than the file, or a view, can hold")
                 if type(x) in (list, tuple) and not set(map(type, x)) <= NUMBERS:
                     raise TypeError("a column holds other things than numbers")
 

@@ -46,13 +46,15 @@ LEAST = SCALE * (1 - SLACK)  # returned by a battle whose enemies have all falle
 class Pay(NamedTuple):
     """What the rewards of N battles say, bool [N] each.
 
-    won: the last reward holds the win's bonus, and the return is a win's. early: the bonus is paid before the last step. odd:
-    the return is a win's, too large for damage alone or with an early bonus, and yet the last reward does not hold it.
+    won: the last reward holds the win's bonus, and the return is a win's. early: the bonus is paid before the last step.
+    short: the last reward is too large for damage alone, and yet the return is no win's. odd: short; or the return is a win's,
+    too large for damage alone or with an early bonus, and yet the last reward does not hold the bonus.
     """
 
     won: np.ndarray
     odd: np.ndarray
     early: np.ndarray
+    short: np.ndarray
 
 
 def bonus(map_name):
@@ -77,12 +79,13 @@ def pay(map_name, reward, start):
     if paid < PHYSICAL:  # a step can pay as much by damage
         early &= whole
     odd = whole & (last < paid) & (last > 0) & (early | (map_name in MARINES))
-    return Pay(whole & (last >= paid), odd, early)
+    short = ~whole & (last >= PHYSICAL) & (paid >= PHYSICAL)
+    return Pay(whole & (last >= paid), odd | short, early, short)
 
 
 def check_scale(name, returns, paid):
     """Raise DataError where the returns f64 [N] of a whole file cannot be SMAC's, or wins are paid before the last step."""
-    if len(returns) > 2 and np.abs(returns).max() <= 1 + SLACK:
+    if len(returns) > 2 and np.abs(returns).max() <= SHIELDS:  # on a scale of 1
         raise DataError(
             name,
             "reward",
@@ -95,6 +98,14 @@ def check_scale(name, returns, paid):
             "reward",
             f"{(returns == 0).sum()} of {len(returns)} battles return 0",
             "rewards that were not written to their end",
+        )
+    if paid is not None and paid.short.sum() > max(1, RARE * len(returns)):
+        raise DataError(
+            name,
+            "reward",
+            f"{paid.short.sum()} of {len(returns)} battles end with a reward too large for damage, and return less than a "
+            f"win's {SCALE}; returns reach {returns.max():.3g}",
+            "another reward scale, a price on allies' deaths, or units that were counted twice",
         )
     if paid is not None and paid.early.sum() > max(1, RARE * len(returns), paid.won.sum()):
         raise DataError(
