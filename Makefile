@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
-.PHONY: quick test fast lint repro figures verify bench site setup made install lock clean
+.PHONY: quick test fast lint repro figures verify bench site site-packages setup made install lock clean
 
 quick: setup          ## the whole story on one map in about ten minutes
 	@mkdir -p build
@@ -40,9 +40,11 @@ bench: setup          ## speed, as ratios of one run: benchmarks/results.md
 	$(RUN) python -c "from omac.study.prepare import ensure; [ensure(f'smax-{m}-medium-100') for m in ('6h_vs_8z', '5m_vs_6m', '3s5z_vs_3s6z', 'corridor')]"
 	$(RUN) python benchmarks/run.py
 
-site: setup           ## the documentation as a web site in build/site: docs/, notebooks, tables, the API reference; its packages come with the first run
-	@cmp -s docs/site/requirements.txt $(VENV)/.site || { $(BIN)/uv pip install -q --python $(BIN)/python -r docs/site/requirements.txt && cp docs/site/requirements.txt $(VENV)/.site; }
+site: setup site-packages ## the documentation as a web site in build/site: docs/, notebooks, tables, the API reference; its packages come with the first run
 	$(RUN) python docs/site/build.py
+
+site-packages: setup  ## what the site is built with
+	@cmp -s docs/site/requirements.txt $(VENV)/.site || { $(BIN)/uv pip install -q --python $(BIN)/python -r docs/site/requirements.txt && cp docs/site/requirements.txt $(VENV)/.site; }
 
 CANDIDATES = $(or $(PYTHON),$(if $(wildcard $(VENV)/.ready),$(VENV)/bin/python) python3.11 python3.12 python3.13 python3)
 IN_RANGE   = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null

@@ -3,10 +3,15 @@
 import csv
 import importlib.util
 import json
+import queue
 import re
+import shutil
 import subprocess
 import sys
+import threading
 import tomllib
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
@@ -271,3 +276,84 @@ def test_every_deviation_is_an_anchor_of_the_site(built):
     numbers = re.findall(r"^## (\d+)\. ", (ROOT / "docs" / "deviations.md").read_text(), re.M)
     ids = re.findall(r"id=\"([^\"]+)\"", (built / "docs" / "deviations.html").read_text())
     assert numbers and all(any(x.startswith(f"{n}-") for x in ids) for n in numbers)
+
+
+# --- the built site in a browser
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WATCH = """<!doctype html><meta charset="utf-8"><body><script>
+const pages = %s, report = [];
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+async function look(page, width) {
+  const frame = document.createElement("iframe");
+  frame.style.cssText = `width: ${width}px; height: 900px; border: 0`;
+  frame.src = page;
+  document.body.append(frame);
+  await new Promise((done) => { frame.onload = done; });
+  const inner = frame.contentWindow, of = inner.document, wide = of.documentElement;
+  const formulas = of.querySelectorAll(".math").length;
+  if (formulas) await inner.MathJax.startup.promise;
+  const shown = of.querySelectorAll("mjx-container").length;
+  const wrong = [...of.querySelectorAll("[data-mml-node=merror]")].map((e) => e.getAttribute("title"));
+  const lost = [...of.images].filter((e) => e.complete && !e.naturalWidth).map((e) => e.getAttribute("src"));
+  const plain = [...of.images].filter((e) => !e.alt).map((e) => e.getAttribute("src"));
+  report.push({page, width, formulas, shown, wrong, lost, plain, over: wide.scrollWidth - wide.clientWidth});
+  frame.remove();
+}
+(async () => {
+  for (const page of pages) for (const width of [400, 1280]) await look(page, width);
+  await fetch("/report", {method: "POST", body: JSON.stringify(report)});
+})();
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def looked_at(built, tmp_path_factory):
+    """What a browser makes of every page at 400 and 1280 pixels: formulas, errors in them, pictures, overhang."""
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed")
+    pages = [p.relative_to(built).as_posix() for p in sorted(built.rglob("*.html"))]
+    pages = [page for page in pages if not page.startswith(("files/", "_modules/"))]
+    reports, watch = queue.Queue(), (WATCH % json.dumps([f"/{page}" for page in pages])).encode()
+
+    class Server(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if self.path != "/watch":
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            return self.wfile.write(watch)
+
+        def do_POST(self):
+            reports.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=built)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]
+        address = f"http://127.0.0.1:{server.server_port}/watch"
+        browser = subprocess.Popen([BROWSER, *words, "--remote-debugging-port=0", address], stderr=subprocess.DEVNULL)
+        try:
+            report = reports.get(timeout=300)
+        finally:
+            browser.terminate()
+            browser.wait()
+            server.shutdown()
+    assert {x["page"] for x in report} == {f"/{page}" for page in pages}
+    return report
+
+
+@pytest.mark.slow
+def test_every_formula_of_the_site_renders_in_a_browser(looked_at):
+    assert sum(x["formulas"] for x in looked_at) > 200
+    assert not [x for x in looked_at if x["wrong"] or x["shown"] < x["formulas"]]
+
+
+@pytest.mark.slow
+def test_no_page_of_the_site_is_wider_than_its_screen_and_every_picture_shows(looked_at):
+    assert not [x for x in looked_at if x["over"] > 0 or x["lost"] or x["plain"]]

@@ -19,8 +19,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
-    "reference",  # the two modules beside this file
+    "reference",  # the three modules beside this file
     "project_files",
+    "formulas",
 ]
 
 # pages

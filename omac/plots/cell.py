@@ -16,7 +16,7 @@ def score_curves(rows, title):
     rows: tidy rows of one data set, of kind eval and data (algorithm, temperature, kind, step, seed, episodes, return_mean, win_rate).
     """
     figure, axes = panels(PAGE, 3.0, 2)
-    for ax, column, label in ((axes[0], "return_mean", "return (0-20)"), (axes[1], "win_rate", "win rate")):
+    for ax, column, unit in ((axes[0], "return_mean", "return (0-20)"), (axes[1], "win_rate", "win rate")):
         for algorithm, of_algorithm in rows[rows["kind"] == "eval"].groupby("algorithm"):
             policies = list(of_algorithm.groupby("temperature", sort=False, dropna=False))
             for (temperature, group), dash in zip(policies, cycle(("-", "--", "-.", ":"))):
@@ -28,10 +28,10 @@ def score_curves(rows, title):
         ax.axhline(
             rows.loc[rows["kind"] == "data", column].mean(), color=COLOURS["data"], ls="--", lw=1, label="data set"
         )
-        ax.set(xlabel="gradient steps", ylabel=label)
+        ax.set(xlabel="gradient steps", ylabel=unit)
     evals = rows[rows["kind"] == "eval"]
     about = f"{evals['seed'].nunique()} seeds, {int(evals['episodes'].iloc[0])} battles a point, band ± 1 std"
-    titled_legend(figure, axes, f"{title}: {about}", last=("data set",))
+    titled_legend(figure, axes, f"{title}: {about}", ncols=4, last=("data set",))
     return figure
 
 
