@@ -56,7 +56,9 @@ def test_every_picture_has_an_alternative_text(path):
         for output in cell["outputs"]:
             for kind in (k for k in output.get("data", {}) if k.startswith("image/")):
                 alt = output["metadata"].get(kind, {}).get("alt")
-                assert alt, f"an output of {source(cell)[:60]!r}; 03's stand in the metadata of its cells, too: repeat them"
+                assert alt, (
+                    f"an output of {source(cell)[:60]!r}; 03's stand in the metadata of its cells, too: repeat them"
+                )
     for cell in cells(path, "markdown"):
         assert not re.search(r"!\[\s*\]\(", source(cell))
 
