@@ -63,11 +63,11 @@ def verdict_table(verdicts, env="smax"):
     return pd.DataFrame(
         {
             "": v.claim["id"],
+            "verdict": f"**{v.word}**" + _count(v),
             "section": v.claim["section"],
             "the paper says": v.claim["sentence"],
             "what decides": "; not tested: ".join(filter(None, [v.claim["decides"], v.claim["untested"]])),
             f"found here ({env.upper()})": measured(v),
-            "verdict": f"**{v.word}**" + _count(v),
             "in printed numbers (SMAC)": f"**{v.printed_word}**, {v.printed}" if v.printed else "",
         }
         for v in verdicts
