@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+from jaxtyping import install_import_hook
+
+install_import_hook(["omac.nn", "omac.algorithms"], "beartype.beartype")  # under test, shapes of signatures are checked
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # kernels inherit the environment
 os.environ.setdefault("OMAC_PROGRESS", "0")  # no bars in compared outputs
 if "xla_cpu_max_isa" not in os.environ.get("XLA_FLAGS", ""):  # as omac.envs.smax sets it; whichever test begins JAX

@@ -51,7 +51,7 @@ def test_property1_needs_the_maximum_an_expectile_breaks_it():
     """With V_i below the maximum, Q_tot of the greedy joint action lies above V_tot."""
     q = torch.tensor([[0.0, 1.0]])
     v = torch.tensor([0.7])
-    assert losses.q_tot(losses.v_tot(torch.ones(1), v, 0.0), torch.ones(1), q.max(-1).values, v) > 0.7
+    assert losses.q_tot(losses.v_tot(torch.ones(1), v, torch.tensor(0.0)), torch.ones(1), q.max(-1).values, v) > 0.7
 
 
 def test_eq2_equals_a_literal_loop(draw):

@@ -15,7 +15,7 @@ from omac.training.source_hash import EVERY_CELL, EXPORTS, FIGURE_PACKAGES
 
 PACKAGE = ROOT / "omac"
 FILES = {str(f.relative_to(PACKAGE).with_suffix("")): ast.parse(f.read_text()) for f in sorted(PACKAGE.rglob("*.py"))}
-BASE = {"schema", "config", "paths", "progress", "files", "__init__"}
+BASE = {"schema", "shapes", "config", "paths", "progress", "files", "__init__"}
 BELOW = {  # package or file: what it may import, beside its own package and the base
     **{name: set() for name in BASE},
     "envs": set(),
@@ -143,6 +143,7 @@ def test_no_two_files_of_an_export_define_the_same_name_the_algorithms_interface
 # What shows, names, checks, hashes or registers changes no result; config.py's values stand in params.yaml, which DVC watches.
 SILENT = {
     "schema",
+    "shapes",
     "paths",
     "progress",
     "__init__",

@@ -12,6 +12,7 @@ from omac.nn import losses
 from omac.nn.factorization import Factorization
 from omac.nn.networks import AgentMLP
 from omac.nn.policy import MASKED, take
+from omac.shapes import Bool, Float, Int, Tensor
 
 TARGETS = [("q", "q_bar"), ("mix", "mix_bar")]
 
@@ -26,36 +27,36 @@ def critic(spec, hyper, gens):
     return nets
 
 
-def counted(x, avail, hyper):
+def counted(x: Float[Tensor, "K B n A"], avail: Bool[Tensor, "K B n A"], hyper) -> Float[Tensor, "K B n A"]:
     """x [K,B,n,A] with -1e9 at actions that are not available, unless `mask_actions` is off (register 16)."""
     return x.masked_fill(~avail, MASKED) if hyper.mask_actions else x
 
 
-def alive(batch, hyper):
+def alive(batch, hyper) -> Float[Tensor, "K B n"] | None:
     """The agents that count in a loss over agents [K,B,n], or None for all (register 17)."""
     return batch.alive if hyper.mask_dead else None
 
 
-def each_policy(mask):
+def each_policy(mask: Float[Tensor, "K B n"] | None) -> Float[Tensor, "K 1 B n"] | None:
     """A mask [K,B,n], or None, for P policies of each seed: [K,1,B,n]."""
     return None if mask is None else mask[:, None]
 
 
-def mixed(mix, s, q):
+def mixed(mix, s: Float[Tensor, "K B S"], q: Float[Tensor, "K B n"]) -> Float[Tensor, "K B"]:
     """A.2: Q_tot [K,B] of local values q [K,B,n]: the first line of Eq. (2) with Q_i in place of V_i."""
     w, b, _ = mix.value(s)
     return losses.v_tot(w, q, b)
 
 
 @torch.no_grad()
-def next_q_tot(nets, batch, a_next, hyper):
+def next_q_tot(nets, batch, a_next: Int[Tensor, "K B n"], hyper) -> Float[Tensor, "K B"]:
     """Q_tot(o', a') [K,B] of a_next int [K,B,n], from the target copies or, by `bootstrap`, the online networks (register 8)."""
     q, mix = (nets.q_bar, nets.mix_bar) if hyper.bootstrap == "target" else (nets.q, nets.mix)
     return mixed(mix, batch.s_next, take(q(batch.o_next), a_next))
 
 
 @torch.no_grad()
-def greedy_target(nets, batch, score, hyper):
+def greedy_target(nets, batch, score: Float[Tensor, "K B n A"], hyper) -> Float[Tensor, "K B"]:
     """r + gamma (1 - d) Q_tot(o', a') [K,B], a'_i the argmax of `score` [K,B,n,A]: the online Q_i over what may be chosen."""
     return losses.td_target(batch.r, batch.done, next_q_tot(nets, batch, score.argmax(-1), hyper), hyper.gamma)
 

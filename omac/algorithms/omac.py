@@ -16,6 +16,7 @@ from omac.nn.factorization import Factorization
 from omac.nn.igm import single_deviations
 from omac.nn.networks import AgentMLP
 from omac.nn.policy import log_pi, policy_diagnostics, take, weight_diagnostics
+from omac.shapes import Bool, Float, Tensor
 
 GROUPS = {"v": ["v"], "q": ["q", "mix"], "pi": ["pi"]}
 TARGETS = [("q", "q_bar"), ("v", "v_bar"), ("mix", "mix_bar")]
@@ -41,7 +42,9 @@ def build(spec, hyper, gens):
     return nets
 
 
-def local_value(v_net, q, o, avail, hyper):
+def local_value(
+    v_net, q: Float[Tensor, "K B n A"] | None, o, avail: Bool[Tensor, "K B n A"], hyper
+) -> Float[Tensor, "K B n"]:
     """V_i(o_i) [K,B,n]: the network's or, by `local_value`, the maximum of q [K,B,n,A] over available actions."""
     return v_net(o)[..., 0] if hyper.local_value == "expectile" else counted(q, avail, hyper).max(-1).values
 
@@ -58,7 +61,7 @@ def factorize(nets, batch, hyper):
 
 
 @torch.no_grad()
-def target(nets, batch, hyper):
+def target(nets, batch, hyper) -> Float[Tensor, "K B"]:
     """Eq. (6): r + gamma (1 - d) V_tot(o') [K,B], V_tot from the target copies or, by `bootstrap`, the online networks."""
     bar = hyper.bootstrap == "target"
     v_net, q_net, mix = (nets.v_bar, nets.q_bar, nets.mix_bar) if bar else (nets.v, nets.q, nets.mix)
@@ -68,7 +71,7 @@ def target(nets, batch, hyper):
     return losses.td_target(batch.r, batch.done, v_tot_next, hyper.gamma)
 
 
-def value_loss(nets, batch, hyper):
+def value_loss(nets, batch, hyper) -> tuple[dict[str, Float[Tensor, " K"]], dict[str, Float[Tensor, "K B n"]]]:
     """Lines 5-7: Eq. (5) for V_i; Eq. (6) for Q_i, w_v, w_q and V_share. Both start from the same parameters.
 
     Returns ({"L_V": [K], "L_Q": [K]}, `signal` of the same networks); no L_V with `local_value: max`.
@@ -84,13 +87,13 @@ def value_loss(nets, batch, hyper):
 
 
 @torch.no_grad()
-def signal(nets, batch, hyper):
+def signal(nets, batch, hyper) -> dict[str, Float[Tensor, "K B n"]]:
     """What policies read of the values, without gradient: {"advantage": A_i of Eq. (8), "w_q": w_q_i}, [K,B,n] each."""
     v, q, _, w_q, _, _ = factorize(nets, batch, hyper)
     return {"advantage": advantage(q, nets.q_bar(batch.o), v, batch, hyper), "w_q": w_q}
 
 
-def scale(signal, hypers):
+def scale(signal, hypers) -> dict[str, Float[Tensor, "K B n P"]]:
     """The advantage in the scale of each policy (`advantage_scale`). signal: of all data at once, else of a batch.
 
     none: A_i, as Eq. (8) prints it; std: A_i over its standard deviation in the data; w_q: w_q_i A_i, the product that
@@ -102,7 +105,9 @@ def scale(signal, hypers):
     return {"advantage": torch.stack([scaled[h.advantage_scale] for h in hypers], -1)}
 
 
-def advantage(q, q_bar, v, batch, hyper):
+def advantage(
+    q: Float[Tensor, "K B n"], q_bar: Float[Tensor, "K B n A"], v: Float[Tensor, "K B n"], batch, hyper
+) -> Float[Tensor, "K B n"]:
     """Eq. (8): Qbar_i - V_i or, by `advantage`, Q_i - V_i (register 9), without gradient. q, v [K,B,n], q_bar [K,B,n,A].
 
     With `local_value: max` V_i is the maximum of the same Q_i, so that the advantage is never above 0.
@@ -113,14 +118,14 @@ def advantage(q, q_bar, v, batch, hyper):
     return take(q_bar, batch.a) - best.detach()
 
 
-def weights(scaled, hypers):
+def weights(scaled, hypers) -> Float[Tensor, "K P B n"]:
     """Eq. (8): exp(beta A_i) of each policy, at most max_weight. scaled: as `scale` returns it. Returns [K,P,B,n]."""
     a = scaled["advantage"].movedim(-1, 1)
     beta = a.new_tensor([h.beta for h in hypers]).view(-1, 1, 1)
     return losses.awr_weight(a, beta, hypers[0].max_weight)
 
 
-def policy_loss(nets, batch, scaled, hypers):
+def policy_loss(nets, batch, scaled, hypers) -> Float[Tensor, "K P"]:
     """Line 11: Eq. (8) for each policy. scaled: as `scale` returns it. Returns [K,P]."""
     mask = each_policy(alive(batch, hypers[0]))
     return losses.awr_loss(weights(scaled, hypers), log_pi(nets.pi, batch, hypers[0]), mask)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from omac.nn.networks import MLP, Head
+from omac.shapes import Float, Int, Tensor
 
 
 class ValueCredit(NamedTuple):
@@ -69,12 +70,12 @@ class Factorization(nn.Module):
             self.f_q1 = MLP(gens, state + n * actions, (hidden, hidden), last_relu=True)
             self.f_q2 = Head(gens, 2 * hidden if credit == "coupled" else hidden, n)
 
-    def value(self, o):
+    def value(self, o: Float[Tensor, "K B S"]) -> ValueCredit:
         """Return the ValueCredit of the full observation o [K,B,S]."""
         h_v = self.f_v1(o)
         return ValueCredit(w_v=self.f_v2(h_v).abs(), v_share=self.share(o)[..., 0], h_v=h_v)
 
-    def forward(self, o, a):
+    def forward(self, o: Float[Tensor, "K B S"], a: Int[Tensor, "K B n"]) -> Credit:
         """Return the Credit of the full observation o [K,B,S] and the joint action a, int [K,B,n]."""
         w_v, v_share, h_v = self.value(o)
         if self.credit == "tied":

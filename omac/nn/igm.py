@@ -3,9 +3,12 @@
 import torch
 
 from omac.nn.policy import MASKED
+from omac.shapes import Bool, Float, Tensor
 
 
-def single_deviations(q, avail, q_tot):
+def single_deviations(
+    q: Float[Tensor, "K B n A"], avail: Bool[Tensor, "K B n A"], q_tot
+) -> dict[str, Float[Tensor, " K"]]:
     """Share of states where one agent alone, leaving the local greedy tuple a*, raises Q_tot; and by how much.
 
     q [K,B,n,A] local values, avail bool [K,B,n,A], q_tot: function of a joint action int [K,B,n] -> [K,B], in units of

@@ -8,16 +8,17 @@ import torch
 from torch.nn import functional as F
 
 from omac.nn.rows import for_each
+from omac.shapes import Float, Int, Tensor
 
 MASKED = -1e9  # logit of an action that is not available
 
 
-def take(x, a):
+def take(x: Float[Tensor, "*rows A"], a: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows"]:
     """x [K,B,n,A] at actions a int [K,B,n] -> [K,B,n]."""
     return x.gather(-1, a[..., None])[..., 0]
 
 
-def take_each(x, a):
+def take_each(x: Float[Tensor, "K P B n A"], a: Int[Tensor, "K B n"]) -> Float[Tensor, "K P B n"]:
     """x [K,P,B,n,A] at the actions a int [K,B,n] that all P share -> [K,P,B,n]."""
     return take(x, a[:, None].expand(x.shape[:-1]))
 
@@ -30,26 +31,26 @@ def repeat_parameters(net, times):
     return net
 
 
-def policy_logits(pi, batch):
+def policy_logits(pi, batch) -> Float[Tensor, "K P B n A"]:
     """Logits [K,P,B,n,A] of the network `pi` of K*P policies, of all actions."""
     seeds = len(batch.a)
     policies = len(next(pi.parameters())) // seeds
     return pi(for_each(batch.o, policies)).unflatten(0, (seeds, policies))
 
 
-def log_probs(pi, batch, hyper):
+def log_probs(pi, batch, hyper) -> Float[Tensor, "K P B n A"]:
     """log pi_i(.|o_i) [K,P,B,n,A] of the network `pi`; with `mask_actions` over available actions alone (register 16)."""
     x = policy_logits(pi, batch)
     return F.log_softmax(x.masked_fill(~batch.avail[:, None], MASKED) if hyper.mask_actions else x, -1)
 
 
-def log_pi(pi, batch, hyper):
+def log_pi(pi, batch, hyper) -> Float[Tensor, "K P B n"]:
     """log pi_i(a_i|o_i) of the data's actions, [K,P,B,n]."""
     return take_each(log_probs(pi, batch, hyper), batch.a)
 
 
 @torch.no_grad()
-def policy_diagnostics(pi, batch, hyper):
+def policy_diagnostics(pi, batch, hyper) -> dict[str, Float[Tensor, "K P"]]:
     """[K,P] each: entropy (nats), log-likelihood of the data's actions, share of agent-steps where the greedy action is the data's."""
     x = policy_logits(pi, batch)
     available = x.masked_fill(~batch.avail[:, None], MASKED)
@@ -62,7 +63,7 @@ def policy_diagnostics(pi, batch, hyper):
 
 
 @torch.no_grad()
-def weight_diagnostics(weight):
+def weight_diagnostics(weight: Float[Tensor, "K P B n"]) -> dict[str, Float[Tensor, "K P"]]:
     """Of the weights of cloning [K,P,B,n], [K,P] each: mean, standard deviation, and the effective sample share
     (sum w)^2 / (N sum w^2): 1 where all weigh the same, 1/N where one sample weighs alone.
     """
