@@ -8,8 +8,12 @@ from jaxtyping import install_import_hook
 install_import_hook(["omac.nn", "omac.algorithms"], "beartype.beartype")  # under test, shapes of signatures are checked
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # kernels inherit the environment
 os.environ.setdefault("OMAC_PROGRESS", "0")  # no bars in compared outputs
-if "xla_cpu_max_isa" not in os.environ.get("XLA_FLAGS", ""):  # as omac.envs.smax sets it; whichever test begins JAX
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX".strip()
+for flag in (
+    "--xla_cpu_max_isa=AVX",
+    "--xla_cpu_experimental_ynn_fusion_type=",
+):  # as omac.envs.smax; whichever test begins JAX
+    if flag.split("=")[0] not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
 os.environ.setdefault("OMAC_PROFILE", "smoke")  # notebooks under test take the profile that only proves that they run
 
 
