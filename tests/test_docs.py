@@ -63,28 +63,46 @@ def test_the_readmes_matrix_is_that_of_the_committed_rows():
     assert markdown(score_matrix(study())) in README, "run `python -m omac tables`: it prints the matrix"
 
 
-def test_what_the_readme_says_was_found_follows_from_the_rows():
+def found_in_the_readme():
+    """The numbers of what was found, by name, from the committed rows."""
     rows = study()
-    rows = rows[(rows["map"] == "6h_vs_8z") & (rows["level"] == "medium")]
+    rows = rows[(rows["map"] == "6h_vs_8z") & (rows["variant"].fillna("default") == "default")]
     last = rows[rows["kind"] == "final"]
-    means = last[last["algorithm"] == "omac"].groupby("temperature")["return_mean"].mean()
-    cloned = last.loc[last["algorithm"] == "bc", "return_mean"].mean()
-    flat = " ".join(README.split())
-    assert f"policies of OMAC return {means.min():.2f} to {means.max():.2f}, by temperature alone" in flat
-    assert f"and {means['published'] - cloned:.2f} points ahead of it" in flat
-    assert means["published"] > cloned and last["q_tot_start"].mean() > 20
-    paper = last[(last["algorithm"] == "omac") & (last["temperature"] == "published")]
-    assert f"they promise {paper['q_tot_start'].mean():.2f} at the start of a battle" in flat
-    assert f"their policy earns {paper['discounted_mean'].mean():.2f}, discounted" in flat
-    early = read_rows(DATA / "register" / "smax-6h_vs_8z-medium-100-omac-early.csv")
-    sharp = early[(early["kind"] == "final") & (early["temperature"] == "beta_15")]
-    won, cloned = sharp["win_rate"].mean(), last.loc[last["algorithm"] == "bc", "win_rate"].mean()
-    said = f"beta 15 returns {sharp['return_mean'].mean():.2f} and wins {won:.0%} of the battles ({len(sharp)} seeds)"
-    assert f"{said}, where BC wins {cloned:.0%}" in flat
-    assert f"After {early.loc[early['kind'] == 'value', 'step'].max():.0f} steps instead of" in flat
-    seeds, battles = paper["seed"].nunique(), int(paper["episodes"].iloc[0])
-    episodes = int(rows.loc[rows["kind"] == "data", "episodes"].iloc[0])
-    assert f"over {seeds} seeds, {battles} battles per seed; {episodes} episodes per level" in README
+    means = last.groupby(["level", "algorithm", "temperature"])["return_mean"].mean()
+    late = read_rows(DATA / "register" / "smax-6h_vs_8z-medium-100-omac-late.csv")
+    late = late[late["kind"] == "final"].groupby("temperature")[["return_mean", "q_tot_start"]].mean()
+    found = {"steps": settings(load_params(), "laptop", "6h_vs_8z", "medium")[0].steps, "late": late, "last": last}
+    for level in ("medium", "poor"):
+        omac, icq, bc = (means[level, name] for name in ("omac", "icq", "bc"))
+        found[level] = {"omac": omac, "icq": icq, "bc": bc["published"], "gain": omac["published"] - bc["published"]}
+    return found
+
+
+def test_what_the_readme_says_was_found_follows_from_the_rows():
+    found, flat = found_in_the_readme(), " ".join(README.split())
+    medium, poor = found["medium"], found["poor"]
+    spans = [
+        f"{x['omac'].min():.2f} to {x['omac'].max():.2f} on {level}"
+        for level, x in (("medium", medium), ("poor", poor))
+    ]
+    assert f"policies of OMAC return {spans[0]} and {spans[1]}, by temperature alone" in flat
+    assert f"{medium['gain']:.2f} points ahead of it on medium and {poor['gain']:.2f} on poor" in flat
+    best = [f"ICQ {x['icq'].max():.2f} and BC {x['bc']:.2f}" for x in (medium, poor)]
+    assert f"On poor OMAC returns {poor['omac'].max():.2f} at its best temperature, {best[1]}" in flat
+    assert f"on medium OMAC {medium['omac'].max():.2f}, {best[0]}" in flat
+    assert all(min(x["omac"].max(), x["icq"].max()) > x["bc"] for x in (medium, poor))
+    late, last = found["late"], found["last"]
+    assert f"Trained for 15000 steps instead of {found['steps']}" in flat and late["q_tot_start"].iloc[0] > 20
+    assert f"promise {late['q_tot_start'].iloc[0]:.2f} at the start of a battle" in flat
+    now, then = medium["omac"]["beta_15"], late.loc["beta_15", "return_mean"]
+    assert f"Beta 15 then returns {then:.2f} instead of {now:.2f}." in flat and then < now
+    for level in ("medium", "poor"):
+        share = last[(last["level"] == level) & (last["algorithm"] == "omac") & (last["temperature"] == "published")]
+        assert share["weight_share"].mean() > 0.98  # the weights hardly leave 1
+    fought = last[(last["algorithm"] == "omac") & (last["temperature"] == "published") & (last["level"] == "poor")]
+    said = f"over {fought['seed'].nunique()} seeds, {int(fought['episodes'].iloc[0])} battles per seed; 1000 episodes"
+    data = study()
+    assert said in README and set(data.loc[(data["kind"] == "data") & (data["ratio"] == 100), "episodes"]) == {1000}
 
 
 def test_the_readme_names_the_schedule_and_temperatures_of_the_study():

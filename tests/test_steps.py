@@ -11,10 +11,17 @@ from omac.paths import ROOT
 
 def values(correlation, map_name="6h_vs_8z", level="poor", apart=0.0, every=1_000):
     """The curve of a data set's values, a point every thousand steps, of two seeds that lie `apart`."""
-    about = {"map": map_name, "level": level, "curve": "values", "return_followed": 5.0}
+    about = {"map": map_name, "level": level, "curve": "values", "return_followed": 5.0, "td_error": 1.0}
     return pd.DataFrame(
         [
-            {**about, "seed": k, "step": (i + 1) * every, "q_tot": i + 1.0, "held_q_correlation": c + (k - 0.5) * apart}
+            {
+                **about,
+                "seed": k,
+                "step": (i + 1) * every,
+                "q_tot": i + 1.0,
+                "held_q_correlation": c + (k - 0.5) * apart,
+                "held_td_error": 2.0,
+            }
             for i, c in enumerate(correlation)
             for k in (0, 1)
         ]
@@ -70,6 +77,7 @@ def test_the_table_says_where_the_values_are_best_and_the_curves_are_read_from_t
         steps.read_curves(tmp_path / "none")
     poor, good = steps.table(found).to_dict("records")
     assert [poor[x] for x in ("steps of the values", "at step", "curve ends at step")] == [2_000, 3_000, 4_000]
+    assert poor["held-out TD error over that of the data"] == poor["TD errors there"] == "2.00"
     assert poor["best"] == "0.700" and poor["drift of Q_tot in the last thousand steps"] == "100 %"
     assert poor["cloning's held-out likelihood is highest at step"] == 2_000
     assert good["cloning's held-out likelihood is highest at step"] == "" and good["steps of the values"] == 2_000

@@ -66,7 +66,8 @@ def table(found):
     for (name, level), curve in found[found["curve"] == "values"].groupby(["map", "level"], sort=False):
         steps, best = best_step(curve)
         correlation = held_correlation(curve)
-        q_tot = curve.groupby("step")["q_tot"].mean()
+        mean = curve.groupby("step")[["q_tot", "td_error", "held_td_error"]].mean()
+        q_tot, gap = mean["q_tot"], mean["held_td_error"] / mean["td_error"]
         last = int(q_tot.index[-1])
         lines.append(
             {
@@ -79,9 +80,11 @@ def table(found):
                 "return that followed": f"{curve['return_followed'].mean():.2f}",
                 "Q_tot": f"{q_tot[steps]:.2f}",
                 "drift of Q_tot in the last thousand steps": f"{100 * (q_tot[steps] / q_tot.shift()[steps] - 1):.0f} %",
+                "held-out TD error over that of the data": f"{gap[steps]:.2f}",
                 "curve ends at step": last,
                 "correlation there": f"{correlation.loc[last].mean():.3f}",
                 "Q_tot there": f"{q_tot[last]:.2f}",
+                "TD errors there": f"{gap[last]:.2f}",
                 "cloning's held-out likelihood is highest at step": likeliest.get((name, level), ""),
             }
         )
