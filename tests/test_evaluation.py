@@ -94,3 +94,12 @@ def test_greedy_takes_the_best_available_action_and_sampling_follows_the_softmax
         share = np.bincount(first[:, agent], minlength=3) / battles
         np.testing.assert_allclose(share[:actions], logits[:actions].softmax(0), atol=0.03)
     assert not (first[:, 1] == 2).any() and 0.2 < (first[:, 0] != second[:, 0]).mean() < 0.8
+
+
+def test_a_rollout_says_which_policy_fought_each_battle():
+    battle = Toy("line", 4)
+    act = BatchedPolicy(lambda x: torch.zeros(*x.shape[:3], 3), 1, battle.spec.horizon, sample=True)
+    seeds, about = battle_seeds(5, shape=(4, 1)), {"policies": ["a", "b"]}
+    fought = rollout(battle, act, seeds, about, policy=[1, 0, 1, 1]).policy
+    assert fought.tolist() == [1, 0, 1, 1] and fought.dtype == np.int32
+    assert rollout(battle, act, seeds, about).policy.tolist() == [0, 0, 0, 0]

@@ -93,6 +93,13 @@ def test_params_yaml_as_it_is_and_lines_for_others_data_are_accepted(edited):
         (("profiles", "smoke", "data", {"sample_episode": 3}), "unknown key 'sample_episode'.*mean sample_episodes"),
         (("data", "held_out_episodes", -1), "data: held_out_episodes is -1; it must be a whole number, at least 0"),
         (("threads", 0), "threads is 0; it must be a whole number, at least 1"),
+        (("threads", 2**40), "threads is 1099511627776; it must be a whole number, at least 1 and at most 4294967295"),
+        (("data", "seed", 2**40), "data: seed is 1099511627776; it must be a whole number"),
+        (("data", "pull_episodes", 999), "data: sample_episodes and held_out_episodes are .* of pull_episodes 999"),
+        (("variants", "a/../b", {}), "variants: the name 'a/../b' is not made of letters"),
+        (("profiles", "x/y", PARAMS["profiles"]["smoke"]), "profiles: the name 'x/y' is not made of letters"),
+        (("profiles", 1, PARAMS["profiles"]["smoke"]), "profiles: the name 1 is not made of letters"),
+        (("temperatures", "omac", "a b", {"beta": 3.0}), "temperatures of omac: the name 'a b' is not made of letters"),
         (("profile", "labtop"), "unknown profile 'labtop'.*mean laptop"),
         (("grit", {}), "unknown key 'grit'.*mean grid"),
         (("temperatures", "omca", {"published": {}}), "temperatures: unknown key 'omca'.*mean .*omac"),
@@ -129,6 +136,31 @@ def test_the_published_temperature_comes_first_in_whatever_order_params_yaml_has
     params = edited("temperatures", "omac", {"beta_5": {"beta": 5.0}, "published": {}, "a": {"beta": 2.0}})
     hyper = settings(params, "smoke")[0]
     assert list(of_policies(params, "omac", hyper)) == ["published", "beta_5", "a"]
+
+
+CELL = "smax-6h_vs_8z-poor-100-bc: {{dataset: {}, algorithm: {}, variant: {}}}"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "algorithm", "variant", "words"),
+    [
+        ("smax-6h_vs_8z-poor-100", "bc", "default", None),
+        ("smax-6h_vs_8z-good-100", "bc", "default", "is the name of a line that says smax-6h_vs_8z-good-100-bc"),
+        ("smax-6h_vs_8z-poor-held", "bc", "default", "never trained on; take one of 100, 50, 10"),
+        ("smax-6h_vs_8z-poor", "bc", "default", "is not <source>-<map>-<level>-<ratio>"),
+        ("smax-6h_vs_8z-poor-100", "bcc", "default", "unknown algorithm 'bcc'"),
+        ("smax-6h_vs_8z-poor-100", "bc", "top_10", "a line that says smax-6h_vs_8z-poor-100-bc-top_10"),
+    ],
+)
+def test_a_line_of_cells_yaml_that_is_not_what_its_name_says_is_refused(dataset, algorithm, variant, words, tmp_path):
+    path = tmp_path / "cells.yaml"
+    path.write_text(f"cells:\n  {CELL.format(dataset, algorithm, variant)}\n")
+    if words is None:
+        assert list(known_cells(path)) == ["smax-6h_vs_8z-poor-100-bc"]
+        return
+    with pytest.raises(ValueError, match=f"cells.yaml: .*{words}.*omac grid` writes it anew") as error:
+        known_cells(path)
+    assert one_line(error)
 
 
 @pytest.mark.parametrize(

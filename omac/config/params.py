@@ -1,5 +1,6 @@
 """What params.yaml may say beside the numbers of training: its sections and names, the data, the seeds and the grid."""
 
+import re
 from itertools import product
 
 from omac.config.names import check_name
@@ -57,15 +58,30 @@ def check_seeds(what, seeds):
 
 
 def check_whole(what, value, least):
-    """Raise ValueError for what is no whole number from `least` on."""
-    if type(value) is not int or value < least:
-        raise ValueError(f"{what} is {value!r}; it must be a whole number, at least {least}")
+    """Raise ValueError for what is no whole number from `least` on, or one that no generator and no disk takes."""
+    if type(value) is not int or not least <= value <= LARGEST_SEED:
+        raise ValueError(f"{what} is {value!r}; it must be a whole number, at least {least} and at most {LARGEST_SEED}")
+
+
+def _check_words(what, names):
+    """Raise ValueError for a name that cannot be a part of a file's name."""
+    for name in names:
+        if not (isinstance(name, str) and re.fullmatch(r"\w[\w.]*", name, re.ASCII)):
+            raise ValueError(
+                f"{what}: the name {name!r} is not made of letters, digits, _ and dots; files are named by it"
+            )
 
 
 def check_data(what, data):
     """Raise ValueError for a section of episode counts with other names or numbers than it may have."""
     for name, value in check_mapping(what, data, COUNTS, COUNTS).items():
         check_whole(f"{what}: {name}", value, COUNTS[name])
+    drawn = data["sample_episodes"] + data["held_out_episodes"]
+    if drawn > data["pull_episodes"]:
+        raise ValueError(
+            f"{what}: sample_episodes and held_out_episodes are {drawn} together, of pull_episodes {data['pull_episodes']}: "
+            "pull more, or draw fewer"
+        )
 
 
 def check_data_sets(what, names):
@@ -80,6 +96,7 @@ def check_temperatures(temperatures):
     """
     for algorithm, policies in check_mapping("temperatures", temperatures, ALGORITHMS).items():
         of_algorithm = check_mapping(f"temperatures of {algorithm}", policies)
+        _check_words(f"temperatures of {algorithm}", of_algorithm)
         for name, changes in of_algorithm.items():
             check_mapping(f"temperatures of {algorithm}, {name}", changes)
         if PUBLISHED not in of_algorithm or of_algorithm[PUBLISHED]:
@@ -90,7 +107,8 @@ def check_temperatures(temperatures):
 
 
 def check_steps(steps, profiles):
-    """Raise ValueError for a map, level or profile under `steps` that does not exist."""
+    """Raise ValueError for a map, level or profile under `steps` that does not exist, and a profile that cannot be called so."""
+    _check_words("profiles", profiles)
     for map_name, of_map in check_mapping("steps", steps).items():
         check_name("map", map_name, KNOWN_MAPS, "steps")
         for level, of_level in check_mapping(f"steps of {map_name}", of_map).items():
@@ -100,10 +118,12 @@ def check_steps(steps, profiles):
 
 
 def check_grid(grid, variants, steps):
-    """Raise ValueError for a block, map, level, part, algorithm or variant of the grid that does not exist.
+    """Raise ValueError for a block, map, level, part, algorithm or variant of the grid that does not exist, and a variant
+    that cannot be called so.
 
     A cell needs a line under `steps`, for there DVC looks for its settings.
     """
+    _check_words("variants", variants)
     lists = ("maps", "levels", "subsets", "ablations")  # named once, used below
     sections = ("data", "controls", "cells", "choosing")
     check_mapping("grid", grid, (*lists, *sections), sections)

@@ -1,17 +1,19 @@
 """Which data sets and cells the study has: params.yaml's grid, line by line, as cells.yaml has them for dvc.yaml."""
 
+import re
 from itertools import product
 
 import yaml
 
 from omac.config.hyper import load_params
-from omac.config.names import read_yaml
-from omac.config.params import check_mapping
+from omac.config.names import check_name, check_trained_on, read_yaml
+from omac.config.params import ALGORITHMS, check_mapping
 from omac.datasets.registry import DataSet
 from omac.paths import ROOT, atomic, shown
 from omac.schema import CONTROLS
 
 ENTRY = ("map", "level", "dataset", "held", "algorithm", "variant")  # what cells.yaml says of a cell
+DASHES = 4  # at least, in <source>-<map>-<level>-<part>-<algorithm>
 HEAD = "# Written by `python -m omac grid` from params.yaml's grid: a line each, which dvc.yaml makes an item of.\n"
 
 
@@ -84,9 +86,27 @@ def known_cells(path=ROOT / "cells.yaml"):
         cells = check_mapping("the file", read_yaml(path), required=("cells",))["cells"]
         for name, cell in check_mapping("cells", cells).items():
             check_mapping(name, cell, ENTRY, ("dataset", "algorithm", "variant"))
+            _check_entry(name, **{key: str(cell[key]) for key in ("dataset", "algorithm", "variant")})
     except ValueError as e:
         raise ValueError(f"{shown(path)}: {e}; `python -m omac grid` writes it anew") from None
     return cells
+
+
+def _check_entry(name, dataset, algorithm, variant):
+    """Raise ValueError for a cell whose name says another data set, algorithm or variant than its line, or one that is none.
+
+    A name of another form, below which no table looks for rows, may stand for any cell, as long as it names a file.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        raise ValueError(f"the name {name!r} is not made of letters, digits, _, - and dots; files are named by it")
+    if name.count("-") < DASHES:
+        return
+    check_trained_on(dataset)
+    DataSet.parse(dataset)
+    check_name("algorithm", algorithm, ALGORITHMS, name)
+    called = "-".join([dataset, algorithm, *([variant] if variant != "default" else [])])
+    if name != called:
+        raise ValueError(f"{name} is the name of a line that says {called}")
 
 
 def is_current(path=ROOT / "cells.yaml", params=None):
