@@ -14,14 +14,14 @@ CLONING_STEPS = 8_000  # steps of cloning that are looked at
 
 
 def held_correlation(curve):
-    """The held-out correlation of Q_tot with the return that followed, of the rows of one data set's values: a DataFrame of a
+    """Return the held-out correlation of Q_tot with the return that followed, of the rows of one data set's values: a DataFrame of a
     line a step, a column a seed.
     """
     return curve.pivot(index="step", columns="seed", values="held_q_correlation")
 
 
 def is_past_best(curve):
-    """Whether the mean correlation over seeds has been below its best for PAST steps, on the rows of one data set's values."""
+    """Say whether the mean correlation over seeds has been below its best for PAST steps, on the rows of one data set's values."""
     mean = held_correlation(curve).mean(axis=1)
     return mean.index[-1] - mean.idxmax() >= PAST
 

@@ -18,7 +18,7 @@ from omac.training.trainer import Trainer
 
 SEEDS = (100, 101, 102)  # of these networks: none of the study's own. Cloning takes the first
 PROBED = ("q_tot", "return_followed", "q_correlation", "td_error", "adv_std", "w_q")  # columns of the data trained on
-HELD = ("q_correlation", "td_error")  # of the held-out episodes: held_<column>
+OF_HELD = ("q_correlation", "td_error")  # of the held-out episodes: held_<column>
 
 
 def value_curve(data, held, hyper, progress=None):
@@ -34,7 +34,7 @@ def value_curve(data, held, hyper, progress=None):
                 known, unknown = trainer.probes()
                 for k, seed in enumerate(SEEDS):
                     of_data, of_held = summarise(known, k), summarise(unknown, k)
-                    row = {name: of_data[name] for name in PROBED} | {f"held_{name}": of_held[name] for name in HELD}
+                    row = {name: of_data[name] for name in PROBED} | {f"held_{name}": of_held[name] for name in OF_HELD}
                     rows.append({"curve": "values", "seed": seed, "step": step + 1, **row})
                 if is_past_best(pd.DataFrame(rows)):
                     break
