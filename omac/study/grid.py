@@ -13,7 +13,7 @@ from omac.paths import ROOT, atomic, shown
 from omac.schema import CONTROLS
 
 ENTRY = ("map", "level", "dataset", "held", "algorithm", "variant")  # what cells.yaml says of a cell
-DASHES_OF_RAW = 4  # at least, in <source>-<map>-<level>-<part>-<algorithm>
+CELL_DASHES = 4  # at least, in <source>-<map>-<level>-<part>-<algorithm>
 HEAD = "# Written by `python -m omac grid` from params.yaml's grid: a line each, which dvc.yaml makes an item of.\n"
 
 
@@ -99,7 +99,7 @@ def _check_entry(name, dataset, algorithm, variant):
     """
     if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise ValueError(f"the name {name!r} is not made of letters, digits, _, - and dots; files are named by it")
-    if name.count("-") < DASHES_OF_RAW:
+    if name.count("-") < CELL_DASHES:
         return
     check_trained_on(dataset)
     DataSet.parse(dataset)
