@@ -91,6 +91,7 @@ def test_what_the_readme_says_was_found_follows_from_the_rows():
     assert f"On poor OMAC returns {poor['omac'].max():.2f} at its best temperature, {best[1]}" in flat
     assert f"on medium OMAC {medium['omac'].max():.2f}, {best[0]}" in flat
     assert all(min(x["omac"].max(), x["icq"].max()) > x["bc"] for x in (medium, poor))
+    assert "OMAC leads ICQ on neither" in flat and all(x["omac"].max() < x["icq"].max() for x in (medium, poor))
     late, last = found["late"], found["last"]
     assert f"Trained for 15000 steps instead of {found['steps']}" in flat and late["q_tot_start"].iloc[0] > 20
     assert f"promise {late['q_tot_start'].iloc[0]:.2f} at the start of a battle" in flat

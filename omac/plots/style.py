@@ -1,6 +1,7 @@
 """All styling: colours, sizes, panels, and `save`, which writes the same bytes every time."""
 
 import io
+from itertools import cycle
 
 import matplotlib as mpl
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from omac.paths import FIGURES, atomic
-from omac.schema import SENSITIVITY, VARIANTS
+from omac.schema import LABEL, SENSITIVITY, VARIANTS
 
 SHADES = ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")  # Okabe-Ito, safe for colour-blind readers
 COLOURS = {  # of a line, a key of schema.LABEL
@@ -24,6 +25,9 @@ COLOURS = {  # of a line, a key of schema.LABEL
 }
 LEVEL_COLOURS = {"poor": "#D55E00", "medium": "#E69F00", "good": "#009E73"}
 MARKERS = dict(zip(("omac", "icq", "omar", "bcq", "cql", "bc", *VARIANTS, *SENSITIVITY), "os^vDXs^vDXs^v", strict=True))
+# other variants stand beside their own algorithm at most: any shade tells them apart
+COLOURS |= dict(zip([x for x in LABEL if x not in COLOURS], cycle(SHADES)))  # noqa: B905, the shades begin again
+MARKERS |= {x: "P" for x in LABEL if x not in MARKERS}
 DASHES = {
     "bc": "--",
     "icq": "-.",
