@@ -1,7 +1,7 @@
 """A fresh clone has nothing to repeat: what is committed is what the pipeline would make."""
 
-import re
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
