@@ -24,7 +24,7 @@ from omac.analysis.tuning import by_temperature, name_setting, starting_values
 from omac.analysis.tuning import table as temperature_table
 from omac.files import read_rows, read_table
 from omac.paths import ROOT, atomic
-from omac.schema import CONTROLS, DISTRIBUTIONS, LEVELS, MAPS, NAMES, OFFLINE, SET, label
+from omac.schema import CONTROLS, DISTRIBUTIONS, LEVELS, MAPS, NAMES, OFFLINE, SET, VARIANTS, label
 
 DATA = ROOT / "data"
 GENERATED = ROOT / "docs" / "_generated"
@@ -163,12 +163,12 @@ def score_matrix(rows, map_name="6h_vs_8z", weights_of="medium", env="smax", pro
     """Tabulate the last policies of one map, return (win rate): a line per setting, a column per level that was run.
 
     Args:
-        rows: result rows; samples smaller than 100 % are left out.
+        rows: result rows; samples smaller than 100 % and OMAC's ablations are left out.
         weights_of: the level whose effective sample shares of the weights stand beside the returns.
     Returns:
         A DataFrame of text, its first column the setting.
     """
-    mine = (rows["env"] == env) & (rows["map"] == map_name) & (rows["ratio"] == 100)
+    mine = (rows["env"] == env) & (rows["map"] == map_name) & (rows["ratio"] == 100) & ~rows["variant"].isin(VARIANTS)
     rows = rows[mine & ((rows["profile"] == profile) | (rows["kind"] == "data"))]
     found, texts = by_temperature(rows), {}
     for data in rows[rows["kind"] == "data"].itertuples():
