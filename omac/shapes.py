@@ -4,7 +4,7 @@ One letter is one size in a call: K seeds, P policies of a seed, B batch, n agen
 "*rows" stands for any axes. conftest.py turns the checks on.
 """
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-__all__ = ["Bool", "Float", "Int", "Tensor"]
+__all__ = ["Bool", "Float", "Int", "Shaped", "Tensor"]

@@ -8,12 +8,12 @@ import torch
 from torch.nn import functional as F
 
 from omac.nn.rows import for_each
-from omac.shapes import Float, Int, Tensor
+from omac.shapes import Float, Int, Shaped, Tensor
 
 MASKED = -1e9  # logit of an action that is not available
 
 
-def take(x: Float[Tensor, "*rows A"], a: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows"]:
+def take(x: Shaped[Tensor, "*rows A"], a: Int[Tensor, "*rows"]) -> Shaped[Tensor, "*rows"]:
     """x [K,B,n,A] at actions a int [K,B,n] -> [K,B,n]."""
     return x.gather(-1, a[..., None])[..., 0]
 
