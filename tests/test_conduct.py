@@ -398,9 +398,10 @@ def test_the_whole_study_is_the_papers_113_cells():
     cells = {
         "table_4": {**parts["table_4"], "maps": grid["maps"], "levels": grid["levels"], "cells": papers},
         "table_1": {**parts["table_1"], "maps": ["6h_vs_8z"], "cells": papers},
-        "ablations": {**parts["ablations"], "maps": ["6h_vs_8z"], "levels": ["poor"]},
+        "ablations": {**parts["ablations"], "maps": ["6h_vs_8z"], "levels": ["poor"], "cells": grid["ablations"]},
     }
     assert set(parts["table_4"]["cells"]) <= set(papers) < set(parts["table_1"]["cells"])
+    assert set(parts["ablations"]["cells"]) <= set(grid["ablations"])
     names = study_grid.result_files({**params, "grid": {**grid, "cells": cells, "controls": []}})
     assert len(names) == len(set(names)) == 113
 
