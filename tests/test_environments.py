@@ -276,6 +276,13 @@ def test_battles_are_rounded_as_ieee_754_says_whatever_the_processor():
             assert done.stdout == "exact\n", done.stderr
 
 
+def test_the_tests_begin_jax_with_the_flags_of_smax():
+    """conftest.py sets them before any test can begin JAX, and cannot import the module that has them."""
+    from omac.envs.smax import FLAGS
+
+    assert {f"--{name}={value}" for name, value in FLAGS.items()} <= set(os.environ["XLA_FLAGS"].split(" "))
+
+
 @pytest.mark.slow
 def test_no_part_of_a_battle_is_left_to_a_library_that_chooses_by_the_processor():
     """What XLA compiles is fixed by its flags. A call of a library's kernel would stand in the program as kCustom or custom-call."""
