@@ -139,7 +139,7 @@ def test_a_cell_of_each_baseline_has_scores_held_out_numbers_and_figures(cell, a
 def test_the_table_of_weights_has_every_cell_that_weighs_the_most_spread_first(cell):
     cells = (("omac", "default"), ("icq", "default"), ("bc", "default"), ("omac", "maxq"))
     rows = pd.concat([cell(algorithm=a, variant=v)[0] for a, v in cells])
-    table = results.weighing(results.published_rows(rows))
+    table = results.weighing(results.at_temperatures(rows))
     assert sorted(table.algorithm) == ["ICQ", "OMAC", "OMAC, CVF-maxQ"]
     whole = results.weighing(rows)
     assert len(whole) == 4 + 6 + 6

@@ -90,3 +90,10 @@ def test_separation_is_the_best_setting_less_the_best_control():
     )
     line = tuning.separation(rows).iloc[0]
     assert line["floor"] == "3.00" and line["best setting"] == "OMAC, beta 5" and line["ceiling − floor"] == "9.00"
+
+
+def test_every_algorithm_whose_data_sets_are_all_there_has_a_chosen_temperature():
+    rows = made_up({"published": [0, 0, 0], "beta_5": [1.0, 1.1, 1.2]})
+    assert tuning.chosen(rows) == {"bc": "published", "omac": "beta_5"} and tuning.chosen(None) == {}
+    more = pd.concat([rows, rows[(rows["algorithm"] == "omac") & (rows["level"] == "poor")].assign(algorithm="icq")])
+    assert tuning.chosen(more) == {"bc": "published", "omac": "beta_5"}

@@ -97,6 +97,37 @@ def test_the_least_of_several_differences_is_above_when_all_are_and_below_when_o
     assert evidence.least("", [np.array([3.0])]).says == "open"  # one seed has no spread
 
 
+def test_as_many_seeds_as_are_said_to_decide_do_decide():
+    """Of scores whose mean and deviation stay: with one seed fewer the interval still crosses the bar."""
+
+    def gaps(seeds, mean=0.5):
+        x = np.arange(seeds) - (seeds - 1) / 2
+        return evidence.part("", evidence.POINTS, evidence.mean_of_means, [[mean + x / x.std(ddof=1)]])
+
+    now = gaps(5)
+    needed = evidence.seeds_needed(now)
+    assert now.says == "open" and now.seeds == 5
+    assert [gaps(n).says for n in (needed - 1, needed)] == ["open", "for"]
+    assert evidence.seeds_needed(gaps(5, 5.0)) == 5  # decided
+    assert evidence.seeds_needed(gaps(5, 0.0)) is None  # on the bar
+    assert evidence.seeds_needed(now._replace(only="against")) is None and not now._replace(only="against").can_decide
+    near = now._replace(bar=1.0, side="within")  # decided one way or the other
+    assert near._replace(low=0.5, high=0.5).says == "for" and evidence.seeds_needed(near) > 5
+    assert report.in_seeds([now]) == f"about {needed} seeds would decide, 5 are there"
+    assert report.in_seeds([gaps(5, 0.01)] * 2) == "more than 100 seeds would decide one of them, 5 are there"
+
+
+def test_at_the_chosen_temperatures_other_rows_decide():
+    cold, hot = rows(NINE[:1], omac=8.0), rows(NINE[:1], omac=14.0)
+    table = pd.concat([cold.assign(temperature="published"), hot.assign(temperature="beta_15")])
+    claims = CLAIMS[CLAIMS["test"] == "consistently with less data"]
+    found = [verdicts.verdicts(table, claims=claims, chosen=x)[0] for x in (None, {"omac": "beta_15"})]
+    lowest = [v.parts[0].value for v in found]
+    assert found[0].word == verdicts.FAILS and lowest[0] < 0 < lowest[1]
+    beside = report.verdict_table(found[:1], tuned=found[1:])
+    assert list(beside)[:3] == ["", "verdict", "tuned"] and beside["tuned"][0].startswith(found[1].word)
+
+
 @pytest.mark.parametrize(
     ("says", "missing", "expected"),
     [
@@ -106,7 +137,7 @@ def test_the_least_of_several_differences_is_above_when_all_are_and_below_when_o
         ("+?", 0, verdicts.PARTLY),
         ("-?", 0, verdicts.FAILS),
         ("--", 1, verdicts.FAILS),
-        ("??", 0, verdicts.CANNOT),
+        ("??", 0, verdicts.UNDECIDED),
         ("??", 1, verdicts.NOT_RUN),
         ("", 0, verdicts.CANNOT),
         ("", 1, verdicts.NOT_RUN),
@@ -129,7 +160,7 @@ def test_better_than_the_baselines_holds_fails_or_waits_with_the_rows(test, want
     one = word(test, rows(wanted[:1], omac=8.0))  # refutes what is said of *all tasks*, not a mean nor *most*
     assert one == (verdicts.FAILS if test == "consistently with less data" else verdicts.NOT_RUN)
     equal = word(test, rows(wanted, omac=10.0))  # as good as the others is not better, and highest it is not
-    assert equal == (verdicts.FAILS if test in ("most", "consistently") else verdicts.CANNOT)
+    assert equal == (verdicts.FAILS if test in ("most", "consistently") else verdicts.UNDECIDED)
 
 
 def test_better_than_some_baselines_holds_in_part():
@@ -216,7 +247,7 @@ def ablated(level="poor", **means):
     [
         ("gain of CVF", {"omac": 12, "wo_cvf": 11}, verdicts.HOLDS),
         ("gain of CVF", {"omac": 11, "wo_cvf": 12}, verdicts.FAILS),
-        ("gain of CVF", {"omac": 11, "wo_cvf": 11}, verdicts.CANNOT),
+        ("gain of CVF", {"omac": 11, "wo_cvf": 11}, verdicts.UNDECIDED),
         ("gain of CVF", {"omac": 11}, verdicts.NOT_RUN),
         ("much better than CVF-maxQ", {"omac": 12, "maxq": 11}, verdicts.HOLDS),
         ("much better than CVF-maxQ", {"omac": 12, "maxq": 11.8}, verdicts.FAILS),
@@ -311,7 +342,7 @@ def test_values_are_nearer_to_their_own_policys_return_or_not():
     assert not missing and [(p.value, p.says) for p in parts] == [(1.0, "for")] * 3  # above and below
     assert (
         word("nearer", table(omar=2.0, bcq=5.0, cql=-0.5)) == verdicts.PARTLY
-        and word("nearer", table()) == verdicts.CANNOT
+        and word("nearer", table()) == verdicts.UNDECIDED
     )
     assert word("nearer", table(omac=5.0)) == verdicts.FAILS and word("nearer", table(1, omac=5.0)) == verdicts.NOT_RUN
     assert word("nearer", rows(TWELVE)) == verdicts.NOT_RUN  # rows without the columns
@@ -364,7 +395,7 @@ def test_credit_weights_are_correlated_within_an_agent_and_the_coupling_narrows_
 
     alike, apart = [1] * 5, [-1, -1, 0, 1, 1]
     assert write(alike, apart) == [verdicts.HOLDS, verdicts.HOLDS]
-    assert write(apart, alike) == [verdicts.CANNOT, verdicts.FAILS]
+    assert write(apart, alike) == [verdicts.UNDECIDED, verdicts.FAILS]
     assert write([-1] * 5, apart, agents=9.0) == [
         verdicts.FAILS,
         verdicts.HOLDS,

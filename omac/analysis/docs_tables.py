@@ -8,12 +8,12 @@ import pandas as pd
 from omac.analysis.credit_weights import correlations, path_of
 from omac.analysis.results import (
     HEADLINE,
+    at_temperatures,
     crossing,
     difference,
     final_table,
     markdown,
     offline,
-    published_rows,
     short,
     weighing,
 )
@@ -55,7 +55,7 @@ def _scores(study, quick):
         "final_scores": (
             "Final scores",
             f"{fought}; {LAST}. `last five` and `best` are returns of the shorter evaluations during training.",
-            final_table(published_rows(study))[HEADLINE],
+            final_table(at_temperatures(study))[HEADLINE],
         ),
         "omac_minus_baselines": (
             "OMAC minus each baseline",
@@ -72,7 +72,7 @@ def _scores(study, quick):
             "Scores of `make quick`",
             f"6h_vs_8z medium. {caption(choose(quick, profile='quick'))}; {LAST}. `episodes`: battles of all seeds, or "
             "episodes of the data set.",
-            short(final_table(published_rows(quick))),
+            short(final_table(at_temperatures(quick))),
         ),
     }
 

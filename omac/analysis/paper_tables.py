@@ -24,20 +24,26 @@ def published(name):
     return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
 
 
-def beside(rows, name, env="smax", profile="laptop"):
+def beside(rows, name, env="smax", profile="laptop", chosen=None):
     """Table 1 or 4: a line per data set and algorithm; ours, the paper's and others' numbers in columns of their own.
 
-    rows: tidy result rows; name: "table1" or "table4". mean ± std over seeds, ddof 0. A data set's own mean is that of the
-    cells' rows or, before there are any, of its card; what has not been run says so.
+    rows: tidy result rows; name: "table1" or "table4"; chosen: {algorithm: temperature}, whose returns get a column beside
+    those of the published settings, or None. mean ± std over seeds, ddof 0. A data set's own mean is that of the cells'
+    rows or, before there are any, of its card; what has not been run says so.
     """
     paper, others = (published(n).replace({"algorithm": METHODS}).set_index(LINE) for n in (name, "elsewhere"))
-    ours = final_table(choose(rows, env, profile)).astype({"ratio": str}).set_index(LINE)
-    ours = ours.combine_first(cards(env).map("{:.2f}".format))
+
+    def own(at):
+        found = final_table(choose(rows, env, profile, at)).astype({"ratio": str}).set_index(LINE)
+        return found.combine_first(cards(env).map("{:.2f}".format))
+
+    ours = own(None)
     lines = [(*d, a) for d in paper.index.droplevel("algorithm").unique() for a in NAMES.values()]
     table = pd.DataFrame(
         {
             f"{env.upper()} return (ours)": ours["return"],
             f"{env.upper()} win rate (ours)": ours["win rate"],
+            **({f"{env.upper()} return, tuned (ours)": own(chosen)["return"]} if chosen else {}),
             "SMAC return (paper)": paper["mean"] + " ± " + paper["std"],
             "SMAC return (others)": others["mean"],
         }

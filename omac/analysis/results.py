@@ -145,11 +145,18 @@ def _named(rows):
     return rows.assign(**{c: rows[c].astype(object).fillna("") for c in ("variant", *temperature_of(rows))})
 
 
-def published_rows(rows):
-    """Return the rows at the paper's own temperatures, which its tables are made of; those of data sets and values have none and stay."""
+def at_temperatures(rows, chosen=None):
+    """Return the rows at the temperatures that were chosen for their algorithms; those of data sets and values have none and stay.
+
+    Args:
+        rows: tidy result rows.
+        chosen: {algorithm: temperature}. Default, and for an algorithm that is not in it: the paper's own.
+    """
     if not temperature_of(rows):
         return rows
-    return rows[rows["temperature"].isna() | rows["temperature"].isin(["", PUBLISHED])]
+    temperature = rows["temperature"].replace("", None).fillna(PUBLISHED)
+    wanted = rows["algorithm"].map(chosen or {}).fillna(PUBLISHED)
+    return rows[rows["temperature"].isna() | (rows["temperature"] == "") | (temperature == wanted)]
 
 
 def crossing(rows):
@@ -163,7 +170,7 @@ def crossing(rows):
     are the behaviour policies': those of a better policy lie above them.
     """
     lines = []
-    rows = published_rows(default_variant(rows))
+    rows = at_temperatures(default_variant(rows))
     columns = ["q_tot", "return_followed", "q_correlation", "w_q", "weight_std"]
     rows = rows[rows["kind"].isin(["value", "eval"])]
     rows = rows.reindex(columns=rows.columns.union(columns))  # BCQ and CQL weigh nothing
@@ -251,7 +258,7 @@ def difference(rows, algorithm="omac", other="bc"):
     At the published temperatures.
     """
     keys = [*SET, "profile"]
-    rows = published_rows(default_variant(rows))
+    rows = at_temperatures(default_variant(rows))
     last = rows[rows["kind"] == "final"].set_index([*keys, "seed"])
     gap = last[last["algorithm"] == algorithm]["return_mean"] - last[last["algorithm"] == other]["return_mean"]
     lines = [

@@ -1,16 +1,17 @@
 """Which rows a table or a figure is made of, and how they are called."""
 
-from omac.analysis.results import final_table, published_rows
+from omac.analysis.results import at_temperatures, final_table
 from omac.config.names import check_name
 from omac.schema import SET
 
 
-def choose(rows, env="smax", profile="laptop"):
-    """Return the result rows of one simulator and profile at the published temperatures, without ablations, and its data sets'.
+def choose(rows, env="smax", profile="laptop", chosen=None):
+    """Return the result rows of one simulator and profile without ablations, and its data sets'.
 
-    Raises ValueError when no policy's final row is left, with what there is, and when a seed has two.
+    chosen: the temperatures, as in `at_temperatures`. Raises ValueError when no policy's final row is left, with what there is, and
+    when a seed has two.
     """
-    rows = published_rows(rows)
+    rows = at_temperatures(rows, chosen)
     mine = rows["variant"].fillna("").isin(["", "default"]) & (rows["env"] == env)
     mine &= (rows["profile"] == profile) | (rows["kind"] == "data")
     if not (rows[mine]["kind"] == "final").any():
@@ -38,16 +39,15 @@ def name_sets(data_sets):
     return "; ".join(f"{name} {', '.join(of_map)}" for name, of_map in levels.items())
 
 
-def prepare(rows, env="smax", profile="laptop"):
-    """Return the rows of one environment and profile at the published temperatures, with `line`: the algorithm's name or, of an
-    ablation, the variant's.
+def prepare(rows, env="smax", profile="laptop", chosen=None):
+    """Return the rows of one environment and profile, with `line`: the algorithm's name or, of an ablation, the variant's.
 
-    A data set's own row is kept whatever its profile: it is the same for all. Raises ValueError for an environment or a
-    profile of which there is no row.
+    chosen: the temperatures, as in `at_temperatures`. A data set's own row is kept whatever its profile: it is the same for all.
+    Raises ValueError for an environment or a profile of which there is no row.
     """
     check_name("environment of these rows", env, dict.fromkeys(rows["env"]))
     check_name("profile of these rows", profile, dict.fromkeys(rows.loc[rows["kind"] != "data", "profile"]))
-    rows = published_rows(rows)
+    rows = at_temperatures(rows, chosen)
     variant = rows["variant"].fillna("").replace("default", "")
     rows = rows.assign(line=variant.where(variant != "", rows["algorithm"]))
     return rows[(rows["env"] == env) & ((rows["profile"] == profile) | (rows["kind"] == "data"))]

@@ -115,6 +115,19 @@ def choose_setting(found):
     return settings[int(np.flatnonzero(mean >= mean[best] - error)[0])]
 
 
+def chosen(rows):
+    """Return the temperature that the rule chooses for each algorithm, {algorithm: temperature}.
+
+    rows: as `read_choosing` returns them, or None. An algorithm of which a data set of CHOSEN_ON is missing is left out.
+    """
+    found = {}
+    for algorithm in [] if rows is None else dict.fromkeys(final_policies(rows)["algorithm"]):
+        tables = gains(rows, algorithm)
+        if len(tables) == len(CHOSEN_ON):
+            _, found[algorithm] = choose_setting(tables)
+    return found
+
+
 def battles_spent(rows):
     """Say what return may be expected for the battles that are spent on choosing a temperature.
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from omac.analysis.paper_tables import published
 from omac.analysis.statistics import LEVEL, interval, least_mean
@@ -14,6 +15,7 @@ ABLATED = "6h_vs_8z"  # the map of 6.4
 
 CHANCE = 0.5  # P(improvement), and a share of data sets that is "most": above it
 CLOSE = 0.5  # points: "close" is within, "much better" beyond; no spread over seeds in Table 1 is wider than 0.52
+MOST_SEEDS = 100  # that `seeds_needed` looks ahead
 NEGLIGIBLE = 0.005  # points at each state: over the 100 steps that a discount of 0.99 looks ahead they add up to CLOSE
 P, POINTS, R, SHARE, STD_RATIO = "probability", "points of return", "Pearson's r", "share", "ratio of stds over seeds"
 
@@ -41,6 +43,7 @@ class Part(NamedTuple):
         bar, side: where the claim puts it: "above" or "below" the bar, or "within" ± the bar.
         only: the only outcome that this statistic can support, "for" or "against", or "" for both. Example: a lower
             bound can refute a claim but never support it.
+        seeds: how many the interval rests on, on the data set that has fewest.
     """
 
     what: str
@@ -51,6 +54,12 @@ class Part(NamedTuple):
     bar: float
     side: str
     only: str = ""
+    seeds: int = 0
+
+    @property
+    def can_decide(self):
+        """Whether more seeds could: not where the statistic lies on the side that it has no say on."""
+        return not self.only or self._replace(low=self.value, high=self.value).says == self.only
 
     @property
     def says(self):
@@ -80,7 +89,8 @@ def part(what, unit, statistic, groups, bar=0.0, side="above", only="", repetiti
         repetitions: of a studentized bootstrap, for scores that are skewed.
     """
     low, high = interval(statistic, *groups, level=LEVEL, repetitions=repetitions)
-    return Part(what, unit, float(statistic(*groups)), float(low), float(high), bar, side, only)
+    seeds = min(np.shape(task)[-1] for group in groups for task in group)
+    return Part(what, unit, float(statistic(*groups)), float(low), float(high), bar, side, only, seeds)
 
 
 def least(what, gaps, bar=0.0, side="above", only=""):
@@ -95,7 +105,24 @@ def least(what, gaps, bar=0.0, side="above", only=""):
         gaps: differences [seeds], in points, each on one data set.
     """
     value, low, high = least_mean(gaps, (1 - LEVEL) / 2)
-    return Part(what, POINTS, float(value), float(low), float(high), bar, side, only)
+    return Part(what, POINTS, float(value), float(low), float(high), bar, side, only, min(map(len, gaps)))
+
+
+def seeds_needed(part):
+    """Estimate how many seeds would bring the interval of a Part to one side of its bar, if its value stayed where it is.
+
+    The interval is taken to narrow as one of Student's t does, by the root of the number of seeds and by the quantile.
+    Returns None where MOST_SEEDS would not.
+    """
+    if part.says != "open":
+        return part.seeds
+    now = stats.t.isf((1 - LEVEL) / 2, part.seeds - 1) / np.sqrt(part.seeds)
+    for seeds in range(part.seeds + 1, MOST_SEEDS + 1):
+        narrow = stats.t.isf((1 - LEVEL) / 2, seeds - 1) / np.sqrt(seeds) / now
+        low, high = (part.value + narrow * (end - part.value) for end in (part.low, part.high))
+        if part._replace(low=low, high=high).says != "open":
+            return seeds
+    return None
 
 
 def so_far(have, wanted, missing, found, largest=1.0):

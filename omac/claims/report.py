@@ -6,8 +6,8 @@ import pandas as pd
 
 from omac.analysis.paper_tables import PAPERS
 from omac.analysis.select import name_sets
-from omac.claims.evidence import LEVEL, POINTS, SHARE, STD_RATIO, P, R
-from omac.claims.verdicts import CANNOT, NOT_RUN, PARTLY
+from omac.claims.evidence import LEVEL, MOST_SEEDS, POINTS, SHARE, STD_RATIO, P, R, seeds_needed
+from omac.claims.verdicts import NOT_RUN, PARTLY, UNDECIDED
 from omac.schema import LABEL, LEVELS
 
 UNITS = [P, POINTS, SHARE, R, STD_RATIO]
@@ -42,11 +42,21 @@ def measured(verdict):
     words = "; ".join(f"{p.what}: {number(p)}" for p in parts)
     if len(parts) > 3:
         words = f"of {len(parts)} statistics {', '.join(f'{says[s]} {SAID[s]}' for s in SAID if says[s])}"
-    elif verdict.word == CANNOT and parts:
-        words += "; undecided"
     quoted = {"shown by": claim["shown_by"], "against it": claim["broken_by"]}
     cited = [f"{how} {_citation(x)}" for how, x in quoted.items() if x]
-    return "; ".join(filter(None, [*cited, words, verdict.missing and f"*{NOT_RUN}:* {lacking(verdict.missing)}"]))
+    more = verdict.word == UNDECIDED and in_seeds(parts)
+    return "; ".join(
+        filter(None, [*cited, words, more, verdict.missing and f"*{NOT_RUN}:* {lacking(verdict.missing)}"])
+    )
+
+
+def in_seeds(parts):
+    """Say how many seeds would decide the first of some undecided Parts, "about 12 seeds would decide, five are there"."""
+    needed = [n for n in map(seeds_needed, parts) if n]
+    what = f"about {min(needed)}" if needed else f"more than {MOST_SEEDS}"
+    return (
+        f"{what} seeds would decide{' one of them' if len(parts) > 1 else ''}, {min(p.seeds for p in parts)} are there"
+    )
 
 
 def _citation(x):
@@ -55,22 +65,24 @@ def _citation(x):
     return ", ".join(f"`{w}`" if f.endswith(".py") else f"{f.split('/')[-1][:-6]} (“{w}”)" for f, w in pairs)
 
 
-def verdict_table(verdicts, env="smax"):
+def verdict_table(verdicts, env="smax", tuned=None):
     """Return one line per claim: the sentence, what decides it, what was found, the verdict, and the paper's own tables.
 
-    Beside "holds in part" how many of several statistics are as claimed.
+    tuned: Verdicts on the same claims at the chosen temperatures, whose words stand beside, or None. Beside "holds in part"
+    how many of several statistics are as claimed.
     """
     return pd.DataFrame(
         {
             "": v.claim["id"],
             "verdict": f"**{v.word}**" + _count(v),
+            **({"tuned": w.word + _count(w)} if tuned else {}),
             "section": v.claim["section"],
             "the paper says": v.claim["sentence"],
             "what decides": "; not tested: ".join(filter(None, [v.claim["decides"], v.claim["untested"]])),
             f"found here ({env.upper()})": measured(v),
             "in printed numbers (SMAC)": f"**{v.printed_word}**, {v.printed}" if v.printed else "",
         }
-        for v in verdicts
+        for v, w in zip(verdicts, tuned or verdicts, strict=True)
     )
 
 
@@ -84,9 +96,19 @@ def statistics(verdicts):
     lines = each_part(verdicts)
     bars = {"above": "above {:g}", "below": "below {:g}", "within": "within ±{:g}"}
     return pd.DataFrame(
-        [(", ".join(ids), p.what, p.unit, number(p), bars[p.side].format(p.bar), SAID[p.says]) for p, ids in lines],
-        columns=["claims", "statistic", "unit", f"value [{100 * LEVEL:g} %]", "claimed", "interval"],
+        [
+            (", ".join(ids), p.what, p.unit, number(p), bars[p.side].format(p.bar), SAID[p.says], p.seeds, _needed(p))
+            for p, ids in lines
+        ],
+        columns=[
+            *("claims", "statistic", "unit", f"value [{100 * LEVEL:g} %]", "claimed", "interval"),
+            *("seeds", "seeds that would decide"),
+        ],
     )
+
+
+def _needed(part):
+    return "" if part.says != "open" else f"{seeds_needed(part) or f'more than {MOST_SEEDS}'}"
 
 
 def each_part(verdicts):

@@ -16,8 +16,8 @@ from omac.paths import ROOT
 from omac.schema import LEVELS
 
 HOLDS, PARTLY, FAILS = "holds", "holds in part", "does not hold"
-CANNOT, NOT_RUN = "cannot be tested here", "not run yet"
-WORDS = [HOLDS, PARTLY, FAILS, CANNOT, NOT_RUN]
+UNDECIDED, CANNOT, NOT_RUN = "undecided", "cannot be tested here", "not run yet"
+WORDS = [HOLDS, PARTLY, FAILS, UNDECIDED, CANNOT, NOT_RUN]
 
 
 class Verdict(NamedTuple):
@@ -57,14 +57,17 @@ def decide(parts, missing, citations=()):
     """Return the word on a claim from its Parts, from what is missing, and from `cited`, which counts as a Part for each way it says.
 
     All parts as claimed: holds, in part while something is missing. Some: holds in part. None, and at least one the
-    other way: does not hold. All undecided, or no parts: not run yet when something is missing, else it cannot be tested.
+    other way: does not hold. Nothing decided: not run yet when something is missing; undecided where more seeds could
+    decide a part; else it cannot be tested.
     """
     says = Counter([*(p.says for p in parts), *citations])
     if says["for"]:
         return HOLDS if says["for"] == says.total() and not missing else PARTLY
     if says["against"]:
         return FAILS
-    return NOT_RUN if missing else CANNOT
+    if missing:
+        return NOT_RUN
+    return UNDECIDED if any(p.can_decide for p in parts) else CANNOT
 
 
 def by_count(how_many, of):
@@ -93,18 +96,18 @@ def cited(claim):
     return found
 
 
-def verdicts(rows, env="smax", profile="laptop", level="poor", claims=None):
+def verdicts(rows, env="smax", profile="laptop", level="poor", claims=None, chosen=None):
     """Return a Verdict for each claim. rows: tidy result rows; level: where the parts of 6.4 are ablated, in the paper poor.
 
-    claims: default data/paper/claims.csv; one of which something is `untested` holds in part at most. Raises ValueError for
-    an unknown test, a citation that does not exist, rows without the environment and profile, another level, and two
-    final rows of one seed.
+    chosen: the temperatures that are compared, as in `at_temperatures`; default the paper's. claims: default data/paper/claims.csv;
+    one of which something is `untested` holds in part at most. Raises ValueError for an unknown test, a citation that does
+    not exist, rows without the environment and profile, another level, and two final rows of one seed.
     """
     if level not in LEVELS:
         raise ValueError(f"level is {level!r}; it must be one of {', '.join(LEVELS)}")
     claims = published("claims") if claims is None else claims
     select.choose(rows, env, profile)  # says what there is when there is nothing
-    study = Study(prepare(rows, env, profile), env, level)
+    study = Study(prepare(rows, env, profile, chosen), env, level)
     final_table(study.rows)  # refuses two runs in one file, of ablations too
     measured, found = {}, []
     for _, claim in claims.iterrows():
