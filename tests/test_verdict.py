@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest, ttest_ind
 
-from omac.analysis import credit_weights, paper_tables, results
+from omac.analysis import credit_weights, paper_tables, results, tuning
 from omac.analysis.select import prepare
 from omac.claims import criteria, evidence, paper_numbers, report, verdicts
 from omac.claims.evidence import Part, Study
@@ -115,6 +115,14 @@ def test_as_many_seeds_as_are_said_to_decide_do_decide():
     assert near._replace(low=0.5, high=0.5).says == "for" and evidence.seeds_needed(near) > 5
     assert report.in_seeds([now]) == f"about {needed} seeds would decide, 5 are there"
     assert report.in_seeds([gaps(5, 0.01)] * 2) == "more than 100 seeds would decide one of them, 5 are there"
+
+
+def test_verdicts_are_counted_here_tuned_and_in_print():
+    found = verdicts.verdicts(rows(TWELVE, icq=14.0))
+    table = report.counts(found, found)
+    assert list(table) == ["here", "tuned", "printed"] and (table.sum() == len(CLAIMS)).all()
+    assert (table["here"] == table["tuned"]).all() and "tuned" not in report.counts(found)
+    assert table.loc[verdicts.FAILS, "here"] == sum(v.word == verdicts.FAILS for v in found) > 0
 
 
 def test_at_the_chosen_temperatures_other_rows_decide():
@@ -559,7 +567,7 @@ def test_claims_that_hold_one_statistic_against_two_bars_share_a_line_of_the_fig
 
 @pytest.mark.slow
 def test_the_written_verdicts_are_those_of_the_committed_results():
-    assert (
-        results.markdown(report.verdict_table(verdicts.verdicts(STUDY)))
-        in (ROOT / "figures" / "verdict.md").read_text()
-    )
+    chosen = tuning.chosen(tuning.read_choosing())
+    tuned = verdicts.verdicts(STUDY, chosen=chosen) if chosen else None
+    table = report.verdict_table(verdicts.verdicts(STUDY), tuned=tuned)
+    assert results.markdown(table) in (ROOT / "figures" / "verdict.md").read_text()

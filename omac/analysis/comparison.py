@@ -45,15 +45,15 @@ def _base(scores):
     return scores[BASE]
 
 
-def compare_algorithms(rows, algorithm="omac", env="smax", profile="laptop"):
+def compare_algorithms(rows, algorithm="omac", env="smax", profile="laptop", chosen=None):
     """Return one line per algorithm: gains over BC, pooled over data sets, and how likely `algorithm` beats it.
 
-    Over the data sets that both and BC have, tidy result rows at the published temperatures. Mean and interquartile mean of
+    Over the data sets that both and BC have, tidy result rows at the temperatures `chosen`, as in `at_temperatures`. Mean and interquartile mean of
     the gains in points of return, mean gain in win rate, with 95 % intervals over seeds (`statistics.interval`), in which
     BC's own seeds count too; the data's own means have none, and BC's gain is 0 by definition. P(...) is of the return; 0.5
     is no difference. Raises ValueError when `algorithm` or BC has no scores.
     """
-    scores = runs(choose(rows, env, profile))
+    scores = runs(choose(rows, env, profile, chosen))
     if algorithm not in scores:
         raise ValueError(f"no scores of {algorithm!r} in {env} at profile {profile}; there are {', '.join(scores)}")
     base, lines = _base(scores), []

@@ -20,7 +20,7 @@ from omac.analysis.results import (
 from omac.analysis.select import caption, choose
 from omac.analysis.steps import read_curves
 from omac.analysis.steps import table as steps_table
-from omac.analysis.tuning import by_temperature, name_setting, starting_values
+from omac.analysis.tuning import by_temperature, choice_table, name_setting, read_choosing, starting_values
 from omac.analysis.tuning import table as temperature_table
 from omac.files import read_rows, read_table
 from omac.paths import ROOT, atomic
@@ -67,6 +67,12 @@ def _scores(study, quick):
             f"{fought}; {LAST}. Values first, then a policy for each temperature on the same values. `effective sample share`: "
             "of the weights of cloning, 1 where all weigh the same.",
             temperature_table(study[study["profile"] == "laptop"]),
+        ),
+        "choice": (
+            "What settings were chosen by",
+            "Gains over BC in points of return, mean ± std over seeds (ddof 0), on the data sets and with the seeds of the choice. "
+            "`chosen`: the first setting within one standard error of the best mean. The rows are in `data/choosing`.",
+            choice_table(read_choosing()),
         ),
         "quick": (
             "Scores of `make quick`",

@@ -23,6 +23,11 @@ def read_choosing(folder=ROOT / "data" / "choosing"):
     return pd.concat([read_rows(f) for f in files], ignore_index=True) if files else None
 
 
+def not_chosen_on(rows):
+    """Return the rows of the data sets that no setting was chosen on: what settings are reported on."""
+    return rows[~pd.MultiIndex.from_frame(rows[["map", "level"]]).isin(CHOSEN_ON)]
+
+
 def final_policies(rows):
     """Return the final rows of fought policies, with texts in `variant` and `temperature`."""
     last = rows[(rows["kind"] == "final") & rows["return_mean"].notna()]
@@ -126,6 +131,30 @@ def chosen(rows):
         if len(tables) == len(CHOSEN_ON):
             _, found[algorithm] = choose_setting(tables)
     return found
+
+
+def choice_table(rows):
+    """Tabulate what the choice rests on, a line per setting: its gain over BC on each data set of CHOSEN_ON, mean ± std over seeds
+    (ddof 0), their mean, whether the rule takes it, and the battles that its algorithm has spent on being chosen.
+
+    rows: as `read_choosing` returns them, or None.
+    """
+    columns = [" ".join(d) for d in CHOSEN_ON]
+    lines, taken = [], chosen(rows)
+    for algorithm in [] if rows is None else dict.fromkeys(final_policies(rows)["algorithm"]):
+        tables = gains(rows, algorithm)
+        last = final_policies(rows)
+        battles = int(last.loc[last["algorithm"] == algorithm, "episodes"].sum())
+        for variant, temperature in next(iter(tables.values()), {}):
+            found = {d: x[variant, temperature] for d, x in tables.items() if (variant, temperature) in x}
+            texts = [
+                f"{found[d].mean():.2f} ± {found[d].std(ddof=0):.2f}" if d in found else "not run yet"
+                for d in CHOSEN_ON
+            ]
+            mean = f"{np.mean([x.mean() for x in found.values()]):.2f}" if len(found) == len(CHOSEN_ON) else ""
+            mark = "chosen" if taken.get(algorithm) == temperature else ""
+            lines.append([name_setting(algorithm, variant, temperature), *texts, mean, mark, battles])
+    return pd.DataFrame(lines, columns=["setting", *columns, "mean gain over BC", "", "battles of all its settings"])
 
 
 def battles_spent(rows):

@@ -7,7 +7,7 @@ import pandas as pd
 from omac.analysis.paper_tables import PAPERS
 from omac.analysis.select import name_sets
 from omac.claims.evidence import LEVEL, MOST_SEEDS, POINTS, SHARE, STD_RATIO, P, R, seeds_needed
-from omac.claims.verdicts import NOT_RUN, PARTLY, UNDECIDED
+from omac.claims.verdicts import NOT_RUN, PARTLY, UNDECIDED, WORDS
 from omac.schema import LABEL, LEVELS
 
 UNITS = [P, POINTS, SHARE, R, STD_RATIO]
@@ -84,6 +84,15 @@ def verdict_table(verdicts, env="smax", tuned=None):
         }
         for v, w in zip(verdicts, tuned or verdicts, strict=True)
     )
+
+
+def counts(verdicts, tuned=None):
+    """Count the claims of each verdict: here at the published settings, tuned (where given), and in the paper's printed numbers."""
+    words = {"here": [v.word for v in verdicts]}
+    words |= {"tuned": [v.word for v in tuned]} if tuned else {}
+    words["printed"] = [v.printed_word or "no number" for v in verdicts]
+    table = pd.DataFrame({name: pd.Series(Counter(x), dtype=int) for name, x in words.items()})
+    return table.reindex([w for w in (*WORDS, "no number") if w in table.index]).fillna(0).astype(int)
 
 
 def _count(verdict):
