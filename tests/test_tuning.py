@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omac.analysis import tuning
+from omac.analysis import choice, tuning
 
 
 def row(name, level, algorithm, temperature, seed, score, mean=1.0, std=0.0, share=1.0):
@@ -18,7 +18,7 @@ def row(name, level, algorithm, temperature, seed, score, mean=1.0, std=0.0, sha
 def made_up(scores):
     """Rows of OMAC's settings {temperature: gain over BC by seed} on all data sets of the choice; BC returns 10."""
     rows = []
-    for name, level in tuning.CHOSEN_ON:
+    for name, level in choice.CHOSEN_ON:
         rows += [row(name, level, "bc", "published", seed, 10.0) for seed in (100, 101, 102)]
         for temperature, gains in scores.items():
             rows += [row(name, level, "omac", temperature, 100 + i, 10.0 + g) for i, g in enumerate(gains)]
@@ -46,22 +46,22 @@ def test_a_policys_line_has_the_spread_of_its_weights_and_cloning_has_none():
 def test_the_best_mean_gain_is_chosen_and_of_those_within_its_standard_error_the_first():
     scores = {"published": [0, 0, 0], "beta_5": [1.9, 2.0, 2.1], "beta_15": [1.0, 2.0, 3.2], "beta_40": [-1, 0, 1]}
     # beta_15 is best, 2.07; its standard error sqrt(3 * 1.213 / 3) / 3 = 0.37 reaches down to beta_5, which stands first
-    assert tuning.choose_setting(tuning.gains(made_up(scores), "omac")) == ("default", "beta_5")
+    assert choice.choose_setting(choice.gains(made_up(scores), "omac")) == ("default", "beta_5")
     scores["beta_5"] = [1.4, 1.5, 1.6]
-    assert tuning.choose_setting(tuning.gains(made_up(scores), "omac")) == ("default", "beta_15")
+    assert choice.choose_setting(choice.gains(made_up(scores), "omac")) == ("default", "beta_15")
 
 
 def test_there_is_no_choice_without_all_data_sets_seeds_and_at_most_six_settings():
     scores = {"published": [0, 0, 0], "beta_5": [1, 1, 1]}
     rows = made_up(scores)
     with pytest.raises(ValueError, match="no choice yet: 3s5z_vs_3s6z medium not run"):
-        tuning.choose_setting(tuning.gains(rows[rows["map"] != "3s5z_vs_3s6z"], "omac"))
+        choice.choose_setting(choice.gains(rows[rows["map"] != "3s5z_vs_3s6z"], "omac"))
     gap = rows[(rows["seed"] != 102) | (rows["temperature"] != "beta_5") | (rows["map"] != "3s5z_vs_3s6z")]
     with pytest.raises(ValueError, match="same settings and seeds"):
-        tuning.choose_setting(tuning.gains(gap, "omac"))
+        choice.choose_setting(choice.gains(gap, "omac"))
     seven = made_up({f"beta_{i}": [0, 0, 0] for i in range(7)})
     with pytest.raises(ValueError, match="7 settings; 6 is the most"):
-        tuning.choose_setting(tuning.gains(seven, "omac"))
+        choice.choose_setting(choice.gains(seven, "omac"))
 
 
 def test_the_expected_best_of_k_settings_is_the_mean_over_all_draws_of_k():
@@ -74,7 +74,7 @@ def test_the_expected_best_of_k_settings_is_the_mean_over_all_draws_of_k():
         ]
         + [{**row("m", "poor", "bc", "published", 0, 9.0), "episodes": 320}]  # one setting: nothing to choose
     )
-    found = tuning.battles_spent(rows)
+    found = choice.battles_spent(rows)
     assert found["battles"].tolist() == [640, 1280, 1920] and set(found["algorithm"]) == {"omac"}
     for k, x in enumerate(found["return"], start=1):
         draws = list(itertools.product([9.0, 15.0, 12.0], repeat=k))
@@ -92,8 +92,24 @@ def test_separation_is_the_best_setting_less_the_best_control():
     assert line["floor"] == "3.00" and line["best setting"] == "OMAC, beta 5" and line["ceiling − floor"] == "9.00"
 
 
+def test_separation_counts_the_pairs_of_algorithms_that_differ_seed_by_seed():
+    scores = {
+        "random": [1, 1, 1],
+        "bc": [5, 9, 13],
+        "icq": [5.1, 9.0, 12.9],
+        "omac": [7.1, 11.0, 14.9],
+        "cql": [0, 9, 14],
+    }
+    rows = pd.DataFrame(
+        [row("m", "poor", a, "published", k, x) for a, of in scores.items() for k, x in enumerate(of)]
+        + [row("m", "poor", "bc", "other", k, 100.0 + k) for k in range(3)]  # another setting is not compared
+    )
+    # of six pairs: OMAC above BC and above ICQ by 2 on every seed
+    assert tuning.separation(rows).iloc[0]["pairs told apart"] == "2 of 6"
+
+
 def test_every_algorithm_whose_data_sets_are_all_there_has_a_chosen_temperature():
     rows = made_up({"published": [0, 0, 0], "beta_5": [1.0, 1.1, 1.2]})
-    assert tuning.chosen(rows) == {"bc": "published", "omac": "beta_5"} and tuning.chosen(None) == {}
+    assert choice.chosen(rows) == {"bc": "published", "omac": "beta_5"} and choice.chosen(None) == {}
     more = pd.concat([rows, rows[(rows["algorithm"] == "omac") & (rows["level"] == "poor")].assign(algorithm="icq")])
-    assert tuning.chosen(more) == {"bc": "published", "omac": "beta_5"}
+    assert choice.chosen(more) == {"bc": "published", "omac": "beta_5"}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest, ttest_ind
 
-from omac.analysis import credit_weights, paper_tables, results, tuning
+from omac.analysis import choice, credit_weights, paper_tables, results
 from omac.analysis.select import prepare
 from omac.claims import criteria, evidence, paper_numbers, report, verdicts
 from omac.claims.evidence import Part, Study
@@ -567,7 +567,7 @@ def test_claims_that_hold_one_statistic_against_two_bars_share_a_line_of_the_fig
 
 @pytest.mark.slow
 def test_the_written_verdicts_are_those_of_the_committed_results():
-    chosen = tuning.chosen(tuning.read_choosing())
+    chosen = choice.chosen(choice.read_choosing())
     tuned = verdicts.verdicts(STUDY, chosen=chosen) if chosen else None
     table = report.verdict_table(verdicts.verdicts(STUDY), tuned=tuned)
     assert results.markdown(table) in (ROOT / "figures" / "verdict.md").read_text()

@@ -5,6 +5,7 @@ What a table says is discussed on the page of docs/ that links to it.
 
 import pandas as pd
 
+from omac.analysis.choice import choice_table, read_choosing
 from omac.analysis.credit_weights import correlations, path_of
 from omac.analysis.results import (
     HEADLINE,
@@ -20,7 +21,7 @@ from omac.analysis.results import (
 from omac.analysis.select import caption, choose
 from omac.analysis.steps import read_curves
 from omac.analysis.steps import table as steps_table
-from omac.analysis.tuning import by_temperature, choice_table, name_setting, read_choosing, starting_values
+from omac.analysis.tuning import by_temperature, name_setting, starting_values
 from omac.analysis.tuning import table as temperature_table
 from omac.files import read_rows, read_table
 from omac.paths import ROOT, atomic

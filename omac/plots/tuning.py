@@ -48,7 +48,7 @@ def return_over_battles(spent, cloning):
     """Draw the expected return over the battles spent on choosing a temperature, a panel per data set, a line per algorithm.
 
     Args:
-        spent: as analysis.tuning.battles_spent returns it, not empty.
+        spent: as analysis.choice.battles_spent returns it, not empty.
         cloning: {(map, level): mean return of behaviour cloning}, which chooses nothing.
     """
     sets = sorted(
