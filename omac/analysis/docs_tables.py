@@ -7,6 +7,7 @@ import pandas as pd
 
 from omac.analysis.choice import choice_table, read_choosing
 from omac.analysis.credit_weights import correlations, path_of
+from omac.analysis.paper_tables import cards
 from omac.analysis.results import (
     HEADLINE,
     at_temperatures,
@@ -170,14 +171,14 @@ def score_matrix(rows, map_name="6h_vs_8z", weights_of="medium", env="smax", pro
     """Tabulate the last policies of one map, return (win rate): a line per setting, a column per level that was run.
 
     Args:
-        rows: result rows; samples smaller than 100 % and OMAC's ablations are left out.
+        rows: result rows; samples smaller than 100 %, OMAC's ablations and all controls but random actions are left out.
         weights_of: the level whose effective sample shares of the weights stand beside the returns.
     Returns:
         A DataFrame of text, its first column the setting.
     """
     mine = (rows["env"] == env) & (rows["map"] == map_name) & (rows["ratio"] == 100) & ~rows["variant"].isin(VARIANTS)
     rows = rows[mine & ((rows["profile"] == profile) | (rows["kind"] == "data"))]
-    found, texts = by_temperature(rows), {}
+    found, texts = by_temperature(rows[~rows["algorithm"].isin(["majority", "clock"])]), {}
     for data in rows[rows["kind"] == "data"].itertuples():
         texts[NAMES["data"], data.level] = f"{data.return_mean:.2f} ({data.win_rate:.0%})"
     order = {name: i for i, name in enumerate((*CONTROLS, *NAMES))}
@@ -190,6 +191,13 @@ def score_matrix(rows, map_name="6h_vs_8z", weights_of="medium", env="smax", pro
     settings = dict.fromkeys(name for name, _ in texts)
     lines = [[name, *(texts.get((name, at), "") for at in (*levels, "share"))] for name in settings]
     return pd.DataFrame(lines, columns=[f"{map_name}, return (win rate)", *levels, f"sample share ({weights_of})"])
+
+
+def level_matrix():
+    """Tabulate the SMAX data sets for README.md, mean return (win rate) from their cards: a line per map, a column per level."""
+    found = cards().droplevel(["ratio", "algorithm"])
+    text = found["return"].map("{:.2f}".format) + found["win rate"].map(" ({:.0%})".format)
+    return text.unstack("level").reindex(index=MAPS, columns=LEVELS).rename_axis(None, axis=1).reset_index()
 
 
 def baseline_differences(study):
