@@ -2,16 +2,17 @@
 # PYTHON names the interpreter. Where it is not named: the one of a finished .venv, else the first of these that is there.
 PYTHON ?=
 JOBS   ?= 2
+PROFILE = $(or $(OMAC_PROFILE),quick)
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 RUN    := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONHASHSEED=0 OMAC_PROGRESS=0
 
 .PHONY: quick test fast lint repro figures verify bench site site-packages setup made install lock clean
 
-quick: setup          ## the whole story on one map in about ten minutes
+quick: setup          ## the whole story on one map in about ten minutes; OMAC_PROFILE=smoke: in one, and only to see that it runs
 	@mkdir -p build
-	$(RUN) OMAC_PROFILE=quick papermill notebooks/00_quickstart.ipynb build/00_quickstart.ipynb --cwd notebooks
-	@$(RUN) python -m omac table build/quick/results.csv --against data/quick/results.csv
+	$(RUN) OMAC_PROFILE=$(PROFILE) papermill notebooks/00_quickstart.ipynb build/00_quickstart.ipynb --cwd notebooks
+	@$(RUN) python -m omac table build/$(PROFILE)/results.csv $(patsubst %,--against %,$(wildcard data/$(PROFILE)/results.csv))
 
 test: setup           ## every test, then every notebook
 	$(RUN) pytest

@@ -1,4 +1,4 @@
-"""python -m omac <command>: the command line, see omac/cli.py."""
+"""python -m omac <command>: the command line, see omac/cli/."""
 
 import sys
 

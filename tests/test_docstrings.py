@@ -6,7 +6,12 @@ from omac.paths import ROOT
 from omac.training.source_hash import EXPORTS
 
 NOUNS = {"The", "A", "An", "Whether", "What", "How", "Why", "Which", "Where", "One", "Rows"}
-COMMANDS = {"cli"}  # a function for each command, whose help says what it does
+COMMANDS = {
+    "cli/data",
+    "cli/training",
+    "cli/results",
+    "cli/project",
+}  # a function for each command, whose help says what it does
 OF_CELLS = {name for names in EXPORTS.values() for name in names}  # changed with the study alone
 
 

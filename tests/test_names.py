@@ -21,8 +21,9 @@ import torch
 import yaml
 from IPython.core.interactiveshell import InteractiveShell
 
-from omac import cli, paths
+from omac import paths
 from omac.cli import main
+from omac.cli import results as result_commands
 from omac.config import names
 from omac.config.hyper import load_params, of_policies, settings
 from omac.data.episodes import Episodes
@@ -419,7 +420,7 @@ def test_an_error_of_any_library_is_one_line_of_ours(error, said, capsys, monkey
     def run(args):
         raise error
 
-    monkeypatch.setattr(cli, "table", run)
+    monkeypatch.setattr(result_commands, "table", run)
     run.__name__ = "table"
     assert main(["table", "x"]) == 1
     text = capsys.readouterr().err
@@ -432,7 +433,7 @@ def test_an_interruption_ends_with_code_130_and_a_reader_that_left_with_no_trace
     def run(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "table", run)
+    monkeypatch.setattr(result_commands, "table", run)
     run.__name__ = "table"
     assert main(["table", "x"]) == 130 and capsys.readouterr().err.count("\n") == 1
     words = f"{sys.executable} -m omac table {ROOT}/data/quick/results.csv | head -0"
