@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from omac.analysis.docs_tables import DATA, GENERATED, docs_tables, score_matrix
+from omac.analysis.docs_tables import DATA, GENERATED, docs_tables, level_matrix, score_matrix
 from omac.analysis.results import final_table, markdown
 from omac.cli import main
 from omac.config.hyper import Hyper, load_params, settings
@@ -61,6 +61,10 @@ def test_the_readme_fits_200_lines_and_12_kb():
 
 def test_the_readmes_matrix_is_that_of_the_committed_rows():
     assert markdown(score_matrix(study())) in README, "run `python -m omac tables`: it prints the matrix"
+
+
+def test_the_readmes_levels_are_those_of_the_cards():
+    assert markdown(level_matrix()) in README, "run `python -m omac tables`: it prints the matrix"
 
 
 def found_in_the_readme():

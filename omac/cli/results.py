@@ -27,7 +27,7 @@ def add_tables(command):
 
 
 def tables(args):
-    from omac.analysis.docs_tables import DATA, score_matrix, write_docs_tables
+    from omac.analysis.docs_tables import DATA, level_matrix, score_matrix, write_docs_tables
     from omac.analysis.results import markdown
     from omac.datasets.cards import overview
     from omac.files import read_rows
@@ -37,6 +37,7 @@ def tables(args):
     for path in write_docs_tables(overview(CARDS)):
         print(shown(path))
     print("\nREADME.md, What was found:", markdown(score_matrix(read_rows(DATA / "results.csv"))), sep="\n")
+    print("\nREADME.md, Data:", markdown(level_matrix()), sep="\n")
 
 
 def add_table(command):
