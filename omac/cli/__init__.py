@@ -89,7 +89,14 @@ def build_parser():
         training.add_behaviour,
         *(data.add_pull, data.add_subsample, data.add_import, data.add_export, data.add_release),
         *(data.add_card, data.add_cards, training.add_steps, training.add_controls, data.add_check),
-        *(training.add_train, project.add_doctor, project.add_code, training.add_study, project.add_grid),
+        *(
+            training.add_train,
+            project.add_doctor,
+            project.add_code,
+            training.add_study,
+            training.add_batch,
+            project.add_grid,
+        ),
         *(results.add_notebook, results.add_results, results.add_tables),
         *(training.add_weights, training.add_keep, project.add_verify, results.add_table),
     ):

@@ -114,6 +114,28 @@ def study(args):
     return run(args.names, args.jobs, args.dask)
 
 
+def add_batch(command):
+    one = command(
+        batch, "run a list of cells without DVC and papermill, as on a machine without a network; rows as files"
+    )
+    one.add_argument(
+        "cells", nargs="+", help="<dataset>-<algorithm>[-<variant>], as smax-6h_vs_8z-poor-100-omac-tau_05"
+    )
+    one.add_argument("--out", type=Path, metavar="FOLDER", help="default: build/batch")
+    one.add_argument("--profile", help="smoke, quick, laptop, choosing or paper; default: params.yaml's")
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>; default: auto")
+    one.add_argument("--jobs", type=positive, default=2, help="cells side by side; default: 2")
+
+
+def batch(args):
+    from omac.config.hyper import load_params
+    from omac.paths import BUILD
+    from omac.study.batch import run_batch
+
+    profile = load_params()["profile"] if args.profile is None else args.profile
+    return run_batch(args.cells, args.out or BUILD / "batch", profile, args.device, args.jobs)
+
+
 def add_steps(command):
     one = command(steps, "write the curves that the numbers of steps follow: of OMAC's values, of cloning's likelihood")
     one.add_argument("curve", choices=("values", "cloning"))

@@ -20,13 +20,20 @@ PATIENCE = 15  # seconds that an interrupted cell has to end by itself
 ASKED_TO_END = ("SIGTERM", "SIGHUP", "SIGBREAK")  # taken as Ctrl-C, where the system has them
 
 
-class LocalBackend:
-    """Cells as child processes of this one: DVC runs each. Leaving the context ends those under way."""
+def by_dvc(item, cell):
+    """The words of the command that has DVC run a cell."""
+    return [*DVC, "repro", "-s", item]
 
-    def __init__(self, jobs):
+
+class LocalBackend:
+    """Cells as child processes of this one. Leaving the context ends those under way."""
+
+    def __init__(self, jobs, words=by_dvc):
+        """Make room for `jobs` cells side by side; words: function (item, cell) -> the words of the command that runs it."""
         self.width = jobs
         self.most = jobs  # cells under way at a time
-        self.began, self.children, self.told = {}, {}, set()
+        self.words = words
+        self.cells, self.began, self.children, self.told = {}, {}, {}, set()
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         self.env = {**os.environ, **ENV, "PATH": path}
 
@@ -37,10 +44,11 @@ class LocalBackend:
         end_processes(self.children.values())
 
     def submit(self, item, cell):
-        """Have DVC run a cell; what it prints goes to the cell's log."""
+        """Begin a cell; what it prints goes to its log."""
+        self.cells[item] = cell
         self.began.setdefault(item, time.monotonic())
         with open(log_of(item), "w") as log:
-            words = [*DVC, "repro", "-s", item]
+            words = self.words(item, cell)
             self.children[item] = subprocess.Popen(words, cwd=ROOT, env=self.env, stdout=log, stderr=log)
 
     def poll(self, item):
@@ -54,9 +62,9 @@ class LocalBackend:
             if item not in self.told:
                 print(f"{item}: {busy.waiting()}", flush=True)
             self.told.add(item)
-            self.submit(item, cell=None)
+            self.submit(item, self.cells[item])
             return None
-        killed = f"dvc was killed (signal {-code}): run the same command again"
+        killed = f"it was killed (signal {-code}): run the same command again"
         error = reason(said) if code > 0 else killed if code else ""
         return Ended(time.monotonic() - self.began[item], error)
 
@@ -122,7 +130,7 @@ def _hope(remain, ends):
 
 
 @contextmanager
-def _terminable():
+def terminable():
     """Take a request to end, SIGHUP unless nohup has silenced it, as Ctrl-C: nothing is left running."""
 
     def interrupt(*_):
@@ -155,7 +163,7 @@ def run(names=(), jobs=2, dask=None):
         check_address(dask)
     try:
         known = choose_cells(cells(), names)
-        with _terminable(), alone(BUILD / "study.lock", "another study runs in this checkout"):
+        with terminable(), alone(BUILD / "study.lock", "another study runs in this checkout"):
             todo, failed = _run(known, jobs, dask)
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on, a cell that was under way from its last checkpoint")
