@@ -5,7 +5,8 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["omac.nn", "omac.algorithms"], "beartype.beartype")  # under test, shapes of signatures are checked
+CHECKED = ["omac.nn", "omac.algorithms", "omac.training", "omac.data"]  # under test, shapes of signatures are checked
+install_import_hook(CHECKED, "beartype.beartype")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # kernels inherit the environment
 os.environ.setdefault("OMAC_PROGRESS", "0")  # no bars in compared outputs
 for flag in (

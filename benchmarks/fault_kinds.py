@@ -32,7 +32,7 @@ def raw(folder):
 
 
 def read_raw(folder, path):
-    """As every reader of a raw data set: checked, and held against its digest."""
+    """As every reader of a raw data set: checked, and compared with its digest."""
     data = Episodes.load(path)
     registry.identify(data, RAW, folder)
     return data

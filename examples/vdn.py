@@ -50,7 +50,7 @@ def value_loss(nets, batch, hyper):
 def diagnose(nets, batch, hyper):
     """Measure what snapshots log of the values. Returns {name: [K] or [K,B]}.
 
-    q_tot [K,B] is held against the returns that followed.
+    q_tot [K,B] is compared with the returns-to-go.
     """
     values = q_tot(nets, batch)
     return {"q_tot": values, "td_error": (target(nets, batch, hyper) - values).abs().mean(1)}

@@ -18,7 +18,7 @@ from omac.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
 PROGRAMS = r"(?:(?:make|python|pytest|papermill|omac|git|\.) |\.venv/bin/)"
-LIMIT = 600  # seconds that one command may take
+LIMIT = 1800  # seconds that one command may take where the machine is busy
 JUPYTER = ".venv/bin/jupyter lab notebooks/00_quickstart.ipynb"
 
 # A command, what is run in its place, and why. `make -n` shows what make would run: each line of INSTEAD's lists is one

@@ -379,7 +379,7 @@ def test_bad_words_on_the_command_line_end_in_one_line_with_the_nearest(words, s
         (["study", "--jobs", "²"], "'²' is not a whole number above 0"),
         (["pull", "smax", "corridor", "good", "--episodes", "9" * 12], "is not a whole number above 0, at most"),
         (["verify", "--jobs", "1" * 5000], "is not a whole number above 0, at most"),
-        (["behaviour", "corridor", "--seeds", "²"], "'²' is no seed, a whole number from 0 on"),
+        (["behaviour", "corridor", "--seeds", "²"], "'²' is not a seed, a whole number from 0 on"),
         (["steps", "value", "x"], "unknown curve 'value'; there are values, cloning: did you mean values?"),
         (["behaviour", "corridor", "--seeds", "-1"], "error: "),
         (["table"], "required: file"),
@@ -405,7 +405,7 @@ def test_help_lists_the_maps_and_the_levels(capsys):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (KeyError("return_mean"), "KeyError: 'return_mean': not foreseen; the whole story is in build/logs/table.log"),
+        (KeyError("return_mean"), "KeyError: 'return_mean': unexpected; the traceback is in build/logs/table.log"),
         (MemoryError("Unable to allocate 3.64 TiB"), "not enough memory (Unable to allocate 3.64 TiB): end other"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 8 bytes"), "not enough memory"),
         (pd.errors.EmptyDataError("No columns to parse"), "No columns to parse"),

@@ -26,9 +26,12 @@ def main(argv=None):
         _check_variables()
         return args.run(args) or 0
     except KeyboardInterrupt:
-        print("interrupted: the same command begins again, or goes on where it keeps checkpoints", file=sys.stderr)
+        print(
+            "interrupted: run the same command again; where it keeps checkpoints it resumes from the last one",
+            file=sys.stderr,
+        )
         return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # whoever read our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as e:
@@ -43,7 +46,7 @@ def _check_variables():
 
 
 def explain(error, command="omac"):
-    """Say in one line what went wrong and what to do. The story of an error that nobody foresaw goes to build/logs/."""
+    """Say in one line what went wrong and what to do. The traceback of an unexpected error goes to build/logs/."""
     text = " ".join(str(error).split())
     try:
         from omac.paths import BUILD, DiskFull, is_full, shown
@@ -62,7 +65,7 @@ def explain(error, command="omac"):
     log = BUILD / "logs" / f"{command}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    return f"{type(error).__name__}: {text}: not foreseen; the whole story is in {shown(log)}"
+    return f"{type(error).__name__}: {text}: unexpected; the traceback is in {shown(log)}"
 
 
 def build_parser():

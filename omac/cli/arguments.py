@@ -33,5 +33,5 @@ def positive(text):
 def seed(text):
     """Return a seed, a whole number from 0 on, for argparse."""
     if not re.fullmatch(r"[0-9]{1,20}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed, a whole number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed, a whole number from 0 on")
     return int(text)

@@ -8,7 +8,7 @@ from omac.datasets.loaders.catalogue import SOURCES
 
 def add_pull(command):
     one = command(pull, "make or fetch one raw data set")
-    one.add_argument("source", help=f"smax (fought here), or StarCraft II data: {' '.join(SOURCES)}")
+    one.add_argument("source", help=f"smax (simulated here), or StarCraft II data: {' '.join(SOURCES)}")
     one.add_argument("map", help=A_MAP)
     one.add_argument("level", help=A_LEVEL)
     one.add_argument("--episodes", type=positive, help="smax only; default: params.yaml")
@@ -43,14 +43,14 @@ def subsample(args):
 
 def add_import(command):
     one = command(
-        import_, "take what you recorded as a data set: PyMARL's HDF5, a Vault, MADT's pickles, this project's HDF5"
+        import_, "import recorded episodes as a data set: PyMARL's HDF5, a Vault, MADT's pickles, this project's HDF5"
     )
     one.add_argument("file", type=Path, help="a file, a folder of files, or a Vault: its folder or a zip of it")
     one.add_argument("--layout", required=True, help="pymarl, vault, madt or hdf5")
     for name in ("env", "map", "level"):
-        one.add_argument(f"--{name}", help="a name; needed where the file does not say it itself")
+        one.add_argument(f"--{name}", help="a name; needed where the file has none")
     one.add_argument(
-        "--policies", nargs="+", default=(), help="who acted; needed where the file does not say it itself"
+        "--policies", nargs="+", default=(), help="the behaviour policies; needed where the file does not name them"
     )
     one.add_argument("--source", default="imported", help="first part of the data set's name; default: imported")
 
@@ -77,7 +77,7 @@ def add_export(command):
     one = command(export, "write a data set in a layout that others read")
     one.add_argument("dataset", help="<source>-<map>-<level>, with -<part> a sample of it")
     one.add_argument("--layout", required=True, help="vault (OG-MARL's), pymarl (padded HDF5) or hdf5 (this project's)")
-    one.add_argument("--out", type=Path, help="where to; default: build/export/")
+    one.add_argument("--out", type=Path, help="output path; default: build/export/")
 
 
 def export(args):
@@ -127,7 +127,7 @@ def cards(args):
 
 
 def add_check(command):
-    one = command(check, "say in one line what is wrong with a file")
+    one = command(check, "check a data file, and say in one line what is wrong with it")
     one.add_argument("file", type=Path)
 
 
@@ -146,4 +146,4 @@ def check(args):
         )
     print(f"{shown(args.file)}: {len(data)} episodes, all checks passed")
     if reason:
-        print(f"its sizes were not held against a simulator: {reason}")
+        print(f"its sizes were not compared with a simulator: {reason}")

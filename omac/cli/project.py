@@ -4,7 +4,7 @@ from omac.cli.arguments import positive
 
 
 def add_doctor(command):
-    command(doctor, "say what is installed and what this machine can run, on one screen")
+    command(doctor, "report what is installed and what this machine can run, on one screen")
 
 
 def doctor(args):
@@ -37,7 +37,7 @@ def grid(args):
 
 
 def add_verify(command):
-    one = command(verify, "do data, battles and a cell come out here as the authors had them? Ten minutes on two cores")
+    one = command(verify, "check that data, battles and one cell come out here as committed; ten minutes on two cores")
     one.add_argument("--jobs", type=positive, default=2, help="checks side by side; default: 2")
 
 

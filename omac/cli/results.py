@@ -43,7 +43,7 @@ def tables(args):
 def add_table(command):
     one = command(table, "print the final scores of a results file, and whether they agree with another's")
     one.add_argument("file", type=Path)
-    one.add_argument("--against", type=Path, metavar="FILE", help="rows of the same cells, to be held against")
+    one.add_argument("--against", type=Path, metavar="FILE", help="rows of the same cells, to be compared with")
 
 
 def table(args):
@@ -83,6 +83,4 @@ def notebook(args):
     with open(log, "w") as out:
         code = subprocess.run([sys.executable, "-m", *words], env=env, stdout=out, stderr=out).returncode
     if code:
-        raise RuntimeError(
-            f"{shown(path)}: {reason(log.read_text(errors='replace'))}; {shown(log)} has the whole story"
-        )
+        raise RuntimeError(f"{shown(path)}: {reason(log.read_text(errors='replace'))}; the log is {shown(log)}")

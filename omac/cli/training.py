@@ -15,7 +15,9 @@ def add_behaviour(command):
     one.add_argument("map", help=MAP_NAMES)
     one.add_argument("--seeds", type=seed, nargs="+", default=[0, 1], help="training seeds, one process each")
     one.add_argument(
-        "--battle-steps", type=positive, help="length of the training; default: the map's own, behaviour.MAPS"
+        "--battle-steps",
+        type=positive,
+        help="length of the training; default: the map's own, SETTINGS in omac/behaviour/mappo.py",
     )
 
 
@@ -100,7 +102,7 @@ def train(args):
 
 
 def add_study(command):
-    one = command(study, "run the cells of cells.yaml that are left; goes on where it stopped")
+    one = command(study, "run the cells of cells.yaml that are not run yet; resumes where it stopped")
     one.add_argument("names", nargs="*", help="cells or patterns, such as '*-bc' or '*-poor-100-*'; default: all")
     one.add_argument("--jobs", type=positive, default=2, help="cells side by side on this machine; default: 2")
     one.add_argument(
@@ -137,7 +139,9 @@ def batch(args):
 
 
 def add_steps(command):
-    one = command(steps, "write the curves that the numbers of steps follow: of OMAC's values, of cloning's likelihood")
+    one = command(
+        steps, "write the held-out curves that set the numbers of steps: of OMAC's values, or of BC's log-likelihood"
+    )
     one.add_argument("curve", choices=("values", "cloning"))
     one.add_argument("datasets", nargs="+", help=A_SAMPLE)
 
@@ -156,9 +160,11 @@ def steps(args):
 
 
 def add_controls(command):
-    one = command(controls, "score the policies that learn nothing from observations on a data set's map")
+    one = command(controls, "evaluate a data set's controls: policies that use no observation")
     one.add_argument("datasets", nargs="+", help=A_SAMPLE)
-    one.add_argument("--profile", default="laptop", help="of params.yaml: its seeds and battles; default: laptop")
+    one.add_argument(
+        "--profile", default="laptop", help="a profile of params.yaml, for its seeds and battles; default: laptop"
+    )
 
 
 def controls(args):

@@ -1,4 +1,4 @@
-"""Names that a person types, held against those that there are; and files that a person edits, read with care."""
+"""Names that a person types, compared with those that there are; and files that a person edits, read with care."""
 
 import ast
 import difflib

@@ -11,6 +11,7 @@ from omac.data import hdf5
 from omac.data.validation import FIELDS, DataError, check, check_shapes
 from omac.envs import Spec
 from omac.paths import atomic, need_room, shown
+from omac.shapes import Array, Bool, Float, Int
 
 CHUNK = 256  # rows of a compressed HDF5 chunk
 
@@ -55,32 +56,32 @@ class Episodes:
         )
 
     @property
-    def lengths(self):
-        """Steps of each episode, int [N]."""
+    def lengths(self) -> Int[Array, " N"]:
+        """Steps of each episode."""
         return np.diff(self.start)
 
     @property
-    def returns(self):
-        """Undiscounted return of each episode, f64 [N]."""
+    def returns(self) -> Float[Array, " N"]:
+        """Undiscounted return of each episode, in double precision."""
         return np.add.reduceat(self.reward.astype(np.float64), self.start[:-1])
 
     @property
-    def unknown(self):
-        """Which episodes may or may not have been won, bool [N]: others recorded them, and the files do not tell."""
+    def unknown(self) -> Bool[Array, " N"]:
+        """Which episodes may or may not have been won: others recorded them, and the files do not tell."""
         return np.isin(self.id, self.about.get("unknown_outcomes", ()))
 
     @property
-    def win_rate(self):
+    def win_rate(self) -> float:
         """Share of the episodes that were won; NaN where that is unknown of some."""
         return float("nan") if self.unknown.any() else float(self.win.mean())
 
-    def rows(self):
-        """For each of the T transitions: its episode [T], the row of o [T]; the row of o' is one further."""
+    def rows(self) -> tuple[Int[Array, " T"], Int[Array, " T"]]:
+        """Return for each of the T transitions its episode, and the row of o; the row of o' is one further."""
         episode = np.repeat(np.arange(len(self)), self.lengths)
         return episode, np.arange(len(self.reward)) + episode
 
-    def to_go(self, gamma=1.0, reward=None):
-        """Discounted sum of `reward` f32 [T] (default the data's) from each step to the end of its episode, f32 [T]."""
+    def to_go(self, gamma: float = 1.0, reward: Float[Array, " T"] | None = None) -> Float[Array, " T"]:
+        """Return the discounted sum of `reward` (default: the data's) from each step to the end of its episode."""
         out, last = (self.reward if reward is None else reward).astype(np.float64), np.zeros(len(self.reward), bool)
         last[self.start[1:] - 1] = True
         for t in range(len(out) - 2, -1, -1):
@@ -89,7 +90,7 @@ class Episodes:
         return out.astype(np.float32)
 
     def select(self, ids, **about):
-        """The episodes at places `ids`, in that order, with `about` updated. Raises IndexError outside 0..N-1."""
+        """Return the episodes at places `ids`, in that order, with `about` updated. Raises IndexError outside 0..N-1."""
         ids = np.asarray(ids, np.int64)
         if len(ids) and (ids.min() < 0 or ids.max() >= len(self)):
             raise IndexError(f"episode ids run from {ids.min()} to {ids.max()}; this data set has 0 to {len(self) - 1}")

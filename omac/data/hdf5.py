@@ -19,6 +19,7 @@ import psutil
 
 from omac.data.validation import DataError, bad_attribute
 from omac.paths import shown
+from omac.shapes import Array, Bool, Shaped
 
 ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
 FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}  # any other may be code from elsewhere
@@ -96,7 +97,7 @@ def arrays(f, keys, cause, whole=True):
     return found
 
 
-def read_array(x, where=(), cause=DAMAGED):
+def read_array(x, where=(), cause: str = DAMAGED) -> Shaped[Array, "..."]:
     """Read a data set that `arrays` gave, or the part `where` of it. Raises DataError for damaged bytes or too little memory."""
     name, key = shown(x.file.filename), x.name.strip("/")
     with translated(name, key, cause):
@@ -211,7 +212,7 @@ def _chunks(x):
     return parts
 
 
-def unwritten(x):
+def unwritten(x) -> Bool[Array, "i j"]:
     """Say which [i, j] of the first two axes of a data set lie in a chunk that was never written, bool; HDF5 reads zeros there."""
     missing = np.zeros(x.shape[:2], bool)
     if x.chunks is None:

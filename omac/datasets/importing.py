@@ -23,7 +23,7 @@ SAMPLE = ("sample_seed", "sample_of", "parent")  # attributes of a sample
 class Recorded:
     """What a file does not say of itself; None: the file says it.
 
-    source is the first part of the data set's name. policies: who acted, in words.
+    source is the first part of the data set's name. policies: the behaviour policies, in words.
     """
 
     env: str | None = None
@@ -115,7 +115,9 @@ def _foreign(files, layout, told, origin):
     for what in ("map", "level"):
         _check_word(what, getattr(told, what))
     if not told.policies:
-        raise ValueError("--policies is missing: say in a few words who acted, such as 'qmix, snapshot 3'")
+        raise ValueError(
+            "--policies is missing: name the behaviour policies in a few words, such as 'qmix, snapshot 3'"
+        )
     if told.env == "smax" and told.map in MAPS:
         check_name("level", told.level, KNOWN_LEVELS)
     about = {"env": told.env, "map": told.map, "level": told.level, "source": told.source, "seed": None, "versions": {}}

@@ -4,7 +4,7 @@ from itertools import cycle
 
 import numpy as np
 
-from omac.plots.style import COLOURS, PAGE, panels, titled_legend
+from omac.plots.style import COLOURS, PAGE, panels, temperature_name, titled_legend
 from omac.schema import LABEL
 
 
@@ -22,7 +22,9 @@ def score_curves(rows, title):
             for (temperature, group), dash in zip(policies, cycle(("-", "--", "-.", ":"))):
                 by_step = group.groupby("step")[column].agg(["mean", lambda x: x.std(ddof=0)])
                 x, mean, std = by_step.index.to_numpy(float), *by_step.to_numpy(float).T
-                label = LABEL.get(algorithm, algorithm) + (f", {temperature}" if len(policies) > 1 else "")
+                label = LABEL.get(algorithm, algorithm) + (
+                    f", {temperature_name(temperature)}" if len(policies) > 1 else ""
+                )
                 ax.plot(x, mean, color=COLOURS.get(algorithm), ls=dash, label=label)
                 ax.fill_between(x, mean - std, mean + std, color=COLOURS.get(algorithm), alpha=0.18, lw=0)
         ax.axhline(
@@ -49,7 +51,7 @@ def value_curves(log, probe, title):
         mean["return_followed"],
         color=COLOURS["data"],
         ls="--",
-        label="mean discounted return that followed",
+        label="mean discounted return-to-go",
     )
     axes[0].set(xlabel="gradient steps", ylabel="value (discounted return)")
     both = mean[["q_tot", "return_followed"]].to_numpy()
@@ -59,7 +61,7 @@ def value_curves(log, probe, title):
     ends = [min(ret.min(), q.min()), max(ret.max(), q.max())]
     axes[1].plot(ends, ends, color="black", lw=0.8, ls=":")
     axes[1].set(
-        xlabel="discounted return that followed",
+        xlabel="discounted return-to-go",
         ylabel="$Q_{tot}(o, a)$",
         title=f"one seed, correlation {np.corrcoef(ret, q)[0, 1]:.2f}",
     )

@@ -70,8 +70,8 @@ def about(rows):
 def curves(rows, panels, columns, title):
     """Draw Figures 2, 3 and 5: mean return over gradient steps, the data set's mean dashed.
 
-    A panel says which of its lines are not run yet. One without any is left out, and named in the title. Panels side by
-    side share a scale where they show one map and level.
+    A panel says which of its lines are not run yet. One without any is left out, and named in the title; so is a row or
+    column of such panels. Panels side by side share a scale where they show one map and level.
 
     Args:
         rows: prepared rows of kind eval and data (step, seed, return_mean on the 0-20 scale).
@@ -83,7 +83,9 @@ def curves(rows, panels, columns, title):
     empty = [p.title for p in panels if len(lacks.get(p.title, ())) == len(p.lines)]
     lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     lines = [line for line in lines if any(p.title not in empty for p in line)]
-    figure, axes = grid([1.7] * max(1, len(lines)), columns, PAGE)
+    kept = [i for i in range(columns) if any(p.title not in empty for line in lines for p in line[i : i + 1])]
+    lines = [[line[i] for i in kept if i < len(line)] for line in lines]
+    figure, axes = grid([1.7] * max(1, len(lines)), max(1, len(kept)), PAGE)
     own_scale = False
     for places, line in zip(axes, lines, strict=False):
         drawn = [(ax, panel) for ax, panel in zip(places, line, strict=False) if panel.title not in empty]
@@ -161,8 +163,8 @@ def switches(rows, lines, title):
         values = values.assign(value_ratio=values["q_tot"] / values["return_followed"])
     columns = {
         "return_mean": "return (0-20)",
-        "value_ratio": "$Q_{tot}$ / return that followed",
-        "q_correlation": "their correlation",
+        "value_ratio": "$Q_{tot}$ / return-to-go",
+        "q_correlation": "correlation of $Q_{tot}$ and return-to-go",
         "weight_std": r"std of $\exp(\beta A)$",
     }
     figure, axes = grid([1.7, 1.7], 2, PAGE)
@@ -206,7 +208,7 @@ def crossings(rows, title):
             ax.plot(x[there], mean.to_numpy()[there], "o", mfc="none", color=colour)
         ax.axhline(1, color=COLOURS["data"], ls="--", lw=1)
     _share(axes[0])
-    figure.supylabel("$Q_{tot}$ / return that followed", fontsize=9)
+    figure.supylabel("$Q_{tot}$ / return-to-go", fontsize=9)
     return _finish(figure, axes, _name_absent(title, [level for level in LEVELS if level not in levels]))
 
 

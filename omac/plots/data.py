@@ -3,7 +3,7 @@
 import numpy as np
 import seaborn as sns
 
-from omac.plots.style import BATTLE, LEVEL_COLOURS, PAGE, panels, titled_legend
+from omac.plots.style import BATTLE, LEVEL_COLOURS, LEVEL_DASHES, LEVEL_MARKERS, PAGE, panels, titled_legend
 
 
 def histogram(data, title):
@@ -41,13 +41,14 @@ def behaviour(curve, snapshots, title):
             color="#999999",
             label="MAPPO, per seed" if seed == curve["seed"].min() else None,
         )
-    for level, colour in (("poor", "#D55E00"), ("medium", "#E69F00"), ("good", "#009E73")):
+    for level, colour in LEVEL_COLOURS.items():
         chosen = snapshots[snapshots["level"] == level]
         axes[0].scatter(
             chosen["steps"] / 1e6,
             chosen["return"],
             s=14,
             color=colour,
+            marker=LEVEL_MARKERS[level],
             zorder=3,
             label=f"{level}: {len(chosen)} snapshots",
         )
@@ -62,7 +63,8 @@ BINS = (10, 15)  # MADT's data: poor below 10, medium to 15, good from 15
 def distributions(episodes, column, label, step, title, bins=()):
     """Draw histograms of one column of the episodes, a panel per data source and map, an outline per level.
 
-    episodes: DataFrame with panel, level and the column; step: width of a bar; bins: values to mark with dotted lines.
+    episodes: DataFrame with panel, level and the column; step: width of a bar; bins: values to mark with vertical lines.
+    The panels share the scale of their shares.
     """
     names = list(dict.fromkeys(episodes["panel"]))
     figure, axes = panels(PAGE, 2.2, len(names))
@@ -74,11 +76,16 @@ def distributions(episodes, column, label, step, title, bins=()):
             if len(values):
                 share = np.full(len(values), 100 / len(values))
                 ax.hist(values, edges, weights=share, histtype="stepfilled", alpha=0.25, color=colour)
-                ax.hist(values, edges, weights=share, histtype="step", color=colour, label=level)
+                ax.hist(
+                    values, edges, weights=share, histtype="step", color=colour, ls=LEVEL_DASHES[level], label=level
+                )
         for at in bins:
-            ax.axvline(at, color="black", ls=":", lw=0.9)
+            ax.axvline(at, color="black", lw=0.7)
         ax.set(title=panel, xlabel=label, ylabel="% of episodes" if ax is axes[0] else "")
         ax.title.set_fontsize(8)
+    top = max(ax.get_ylim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_ylim(0, top)
     titled_legend(figure, axes, title)
     return figure
 
@@ -94,15 +101,8 @@ def states(points, title):
         part = points[points["panel"] == panel].sample(frac=1, random_state=0)  # no level hides another
         for level, colour in LEVEL_COLOURS.items():
             ax.scatter([], [], s=10, color=colour, label=level)
-        ax.scatter(
-            part["first"],
-            part["second"],
-            s=4,
-            lw=0,
-            alpha=0.55,
-            color=part["level"].map(LEVEL_COLOURS),
-            rasterized=True,
-        )
+        colours = part["level"].map(LEVEL_COLOURS)
+        ax.scatter(part["first"], part["second"], s=4, lw=0, alpha=0.55, color=colours, rasterized=True)
         ax.set(title=panel, xlabel="component 1", ylabel="component 2" if ax is axes[0] else "")
         ax.title.set_fontsize(8)
     titled_legend(figure, axes, title)
@@ -110,8 +110,8 @@ def states(points, title):
 
 
 def coverages(tables, title):
-    """Draw heat maps of `coverage.coverage`, one per map: {panel: DataFrame level x level}."""
-    figure, axes = panels(PAGE, 2.1, len(tables))
+    """Draw heat maps of `coverage.coverage`, one per map: {panel: DataFrame level x level}. Levels are named beside the first."""
+    figure, axes = panels(PAGE, 2.2, len(tables))
     for ax, (panel, table) in zip(axes, tables.items(), strict=True):
         order = [level for level in LEVEL_COLOURS if level in table.index]
         sns.heatmap(
@@ -122,14 +122,16 @@ def coverages(tables, title):
             annot=True,
             fmt=".2f",
             cmap="cividis",
-            annot_kws={"fontsize": 7},
+            annot_kws={"fontsize": 8},
             cbar=False,
             square=True,
+            yticklabels=ax is axes[0],
         )
-        ax.set(title=panel, xlabel="found in", ylabel="states of" if ax is axes[0] else "")
+        ax.set(title=panel, xlabel="have a neighbour in", ylabel="states of" if ax is axes[0] else "")
         ax.title.set_fontsize(8)
+        ax.tick_params(length=0, labelsize=8, labelrotation=0)
         ax.grid(False)
-    figure.suptitle(title, fontsize=9)
+    titled_legend(figure, axes, title)
     return figure
 
 
@@ -144,7 +146,8 @@ def learning(curves, snapshots, title):
             ax.plot(group["steps"] / 1e6, group["return"], lw=0.7, color="#999999")
         for level, colour in LEVEL_COLOURS.items():
             chosen = snapshots[name][snapshots[name]["level"] == level]
-            ax.scatter(chosen["steps"] / 1e6, chosen["return"], s=12, color=colour, zorder=3, label=level)
+            style = {"s": 12, "color": colour, "marker": LEVEL_MARKERS[level], "zorder": 3, "label": level}
+            ax.scatter(chosen["steps"] / 1e6, chosen["return"], **style)
         ax.set(title=name, xlabel=BATTLE, ylabel="mean return (0-20)" if ax is axes[0] else "", ylim=(0, 20.5))
         ax.title.set_fontsize(8)
     titled_legend(figure, axes, title)

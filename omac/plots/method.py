@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from omac.plots.style import COLOURS, panels
+from omac.plots.style import COLOURS, PAGE, panels, titled_legend
 
 LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")  # Okabe-Ito
 BLUE, ORANGE, GREEN, PURPLE, RED = LINES
@@ -43,20 +43,26 @@ ARROWS = (
 
 def factorization(title):
     """Draw the networks and the mixing of Eqs. (2) and (3), after the paper's Figure 1, with the shapes of the code."""
-    figure, axes = panels(9.8, 5.0)
+    figure, axes = panels(PAGE, 3.85)
     ax = axes[0]
-    ax.set(xlim=(0, 13.4), ylim=(-0.35, 6.5), aspect="equal")
+    ax.set(xlim=(0, 13.5), ylim=(-0.35, 6.5), aspect="equal")
     ax.axis("off")
-    _area(ax, 4.35, 1.5, 4.6, 2.2, BLUE, "local: V and Q networks shared by all agents")
-    _area(ax, 1.35, 3.85, 7.6, 1.2, ORANGE, "credit for $V$")
-    _area(ax, 1.35, -0.25, 7.6, 1.6, PURPLE, "credit for $Q$")
+    _area(ax, 4.35, 1.45, 4.6, 2.3, BLUE, "$V$ and $Q$ networks, shared by all agents")
+    _area(ax, 1.35, 3.8, 7.6, 1.45, ORANGE, "credit for $V$")
+    _area(ax, 1.35, -0.3, 7.6, 1.65, PURPLE, "credit for $Q$")
     _box(ax, 0.62, 4.85, "$o$", "[K,B,S]", width=0.7)
     _box(ax, 0.62, 0.45, "$o, a$", "[K,B,S+nA]", width=0.7)
     for y, letter, colour, fill in ((4.45, "v", ORANGE, "#FDF3DC"), (0.45, "q", PURPLE, "#F8E8F1")):
         _box(ax, 2.4, y, f"$f_{letter}^{{(1)}}$", colour=colour)
         _box(ax, 5.75, y, f"$|f_{letter}^{{(2)}}|$", colour=colour)
         _box(ax, 8.1, y, rf"$w^{letter} \geq 0$", "[K,B,n]", colour, fill=fill)
-        ax.text(3.4 if letter == "v" else 3.2, y + 0.1, f"$h_{letter}$", ha="center", fontsize=8)
+        ax.text(
+            3.4 if letter == "v" else 3.2,
+            y + (0.1 if letter == "v" else 0.38),
+            f"$h_{letter}$",
+            ha="center",
+            fontsize=8,
+        )
         _arrow(ax, ((6.38, y), (7.47, y)))
     _box(ax, 3.85, 0.45, "concat", "[K,B,2·64]", width=0.95)
     _box(ax, 8.1, 5.75, "$V_{share}$", "[K,B]", GREEN, fill="#E0F3EC")
@@ -73,7 +79,7 @@ def factorization(title):
     why = "the coupling:\n$w^q$ reads $h_v$,\nso its gradient\nreaches $f_v^{(1)}$"
     ax.text(3.72, 2.6, why, color=RED, fontsize=8, ha="right", va="center")
     ax.text(10.95, 4.6, r"$= \sum_i w^v_i V_i + V_{share}$", va="center", fontsize=9)
-    ax.text(12.4, 1.2, r"$= V_{tot} + \sum_i w^q_i (Q_i - V_i)$", ha="center", va="center", fontsize=9)
+    ax.text(12.22, 0.6, r"$= V_{tot} + \sum_i w^q_i (Q_i - V_i)$", ha="center", va="center", fontsize=9)
     ax.set_title(title, fontsize=9)
     return figure
 
@@ -111,7 +117,7 @@ def igm_games(game, games, title):
             "excess" (mean of max Q_tot - V_tot).
         title: of the figure.
     """
-    figure, axes = panels(9.6, 3.0, 4)
+    figure, axes = panels(PAGE, 2.6, 4)
     low = min(float(table.min()) for table, _ in game.values())
     high = max(float(table.max()) for table, _ in game.values())
     for ax, (name, (table, greedy)) in zip(axes, game.items(), strict=False):
@@ -119,13 +125,18 @@ def igm_games(game, games, title):
         best = np.unravel_index(int(table.argmax()), table.shape)
         for (i, j), x in np.ndenumerate(table.numpy()):
             shade = "white" if x < (low + high) / 2 else "black"
-            ax.text(j, i, f"{x:.2f}", ha="center", va="center", fontsize=8, color=shade)
+            ax.text(j, i, f"{x:.2f}", ha="center", va="center", fontsize=7, color=shade)
         for (i, j), half, ec, label in ((greedy, 0.46, SKY, "greedy $Q_i$"), (best, 0.38, RED, "best $Q_{tot}$")):
             frame = {"fill": False, "lw": 2.2, "ec": ec, "label": label}
             ax.add_patch(Rectangle((j - half, i - half), 2 * half, 2 * half, **frame))
-        ax.set(title=name, xlabel="$a_2$", ylabel="$a_1$", xticks=range(len(table)), yticks=range(len(table)))
+        ax.set(
+            title=name,
+            xlabel="$a_2$",
+            ylabel="$a_1$" if ax is axes[0] else "",
+            xticks=range(len(table)),
+            yticks=range(len(table)),
+        )
         ax.grid(False)
-    figure.legend(handles=axes[0].patches, loc="lower left", bbox_to_anchor=(0.1, 0.0), ncol=2, fontsize=8)
     spots = range(len(games))
     for column, colour, style in (("depends on a", RED, "o-"), ("free of a", BLUE, "s--")):
         axes[2].plot(spots, games[column], style, color=colour, ms=4, label=f"$w^q$ {column}")
@@ -134,12 +145,12 @@ def igm_games(game, games, title):
     axes[3].set(ylabel=r"mean of $\max_a Q_{tot} - V_{tot}$", title="Property 1, first half")
     for ax in axes[2:]:
         ax.set(xlabel=r"expectile $\tau$ (max: Eq. 2)", ylim=(-0.03 * ax.get_ylim()[1], None))
-        ax.set_xticks(spots, games.index, rotation=60, fontsize=8)
-    axes[2].set_ylim(top=75)
-    axes[2].legend(fontsize=8, loc="upper right")
+        ax.set_xticks(spots, games.index, rotation=90, fontsize=8)
     for ax in axes:
-        ax.title.set_fontsize(9)
-    figure.suptitle(title, fontsize=9)
+        ax.title.set_fontsize(8)
+        ax.xaxis.label.set_fontsize(8)
+        ax.yaxis.label.set_fontsize(8)
+    titled_legend(figure, axes, title)
     return figure
 
 
@@ -152,19 +163,17 @@ def expectiles(losses, sample, points, title):
         points: {tau: expectile of the sample}.
         title: of the figure.
     """
-    figure, axes = panels(8.0, 3.0, 2)
+    figure, axes = panels(PAGE, 3.2, 2)
     for colour, (tau, (u, loss)) in zip(LINES, losses.items(), strict=False):
-        axes[0].plot(u, loss, color=colour, label=rf"$\tau = {tau}$")
-        axes[1].axvline(points[tau], color=colour, lw=1.6, label=f"{tau}: {points[tau]:.2f}")
+        label = rf"$\tau = {tau}$: {points[tau]:.2f}"
+        axes[0].plot(u, loss, color=colour, label=label)
+        axes[1].axvline(points[tau], color=colour, lw=1.6, label=label)
     axes[0].set(xlabel=r"$u = \bar{Q}_i - V_i$ (units of return)", ylabel=r"$|\tau - 1(u < 0)|\, u^2$")
     axes[1].hist(sample, 30, color="#BBBBBB")
     axes[1].axvline(sample.mean(), color="black", ls=":", label=f"mean: {sample.mean():.2f}")
     axes[1].axvline(sample.max(), color="black", ls="--", label=f"max: {sample.max():.2f}")
     axes[1].set(xlabel=r"$\bar{Q}_i$ of the data's actions (units of return)", ylabel="actions")
-    axes[1].set_xlim(-6, None)
-    axes[0].legend(fontsize=8)
-    axes[1].legend(fontsize=8, loc="upper left", title=r"expectile $\tau$", title_fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    titled_legend(figure, axes, f"{title}, beside their $\\tau$", ncols=3)
     return figure
 
 
@@ -177,7 +186,7 @@ def regression(weights, policies, labels, title):
         labels: of the actions.
         title: of the figure.
     """
-    figure, axes = panels(9.2, 3.0, 2)
+    figure, axes = panels(PAGE, 3.4, 2)
     for colour, (beta, (adv, weight)) in zip(LINES, weights.items(), strict=False):
         axes[0].plot(adv, weight, color=colour, label=rf"$\beta = {beta:g}$")
     axes[0].set(xlabel="advantage $A = Q_i - V_i$ (units of return)", ylabel=r"weight $\exp(\beta A)$, at most 100")
@@ -186,8 +195,9 @@ def regression(weights, policies, labels, title):
         axes[1].plot(policies.index, policies[column], color=colour, label=label)
         axes[1].plot(0, policies[column].iloc[0], "o", color=colour, ms=4, clip_on=False)
     axes[1].set(xlabel=r"inverse temperature $\beta$ (0 is cloning)", ylabel=r"$\pi_i(a_i | o_i)$", ylim=(-0.02, 1.02))
-    axes[0].legend(fontsize=8)
-    axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    beside = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "fontsize": 8, "frameon": False}
+    axes[0].legend(ncols=2, **beside)
+    axes[1].legend(ncols=2, **beside)
     figure.suptitle(title, fontsize=9)
     return figure
 
@@ -202,7 +212,7 @@ def theorem(local, marks, trained, levels, title):
         levels: {label: value} of horizontal lines beside `trained`.
         title: of the figure.
     """
-    figure, axes = panels(8.6, 3.1, 2)
+    figure, axes = panels(PAGE, 3.6, 2)
     x = 1 - trained.index.to_numpy()
     axes[0].plot(1 - local.index.to_numpy(), local, color=BLUE, label=r"$V_i^\tau$, exact")
     axes[1].plot(x, trained.mean(axis=1), color=BLUE, label=r"$V_{tot}^\tau$, mean of seeds (dots)")
@@ -215,7 +225,7 @@ def theorem(local, marks, trained, levels, title):
         ax.minorticks_off()
         ax.invert_xaxis()
         ax.set_ylim(ax.get_ylim()[0], ax.get_ylim()[1] + 0.05 * np.ptp(ax.get_ylim()))
-        ax.legend(fontsize=8, loc=(0.44, 0.5))
+        ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), frameon=False)
     axes[0].set_title("Eq. 9: one observation, $Q_i$ fixed", fontsize=9)
     axes[1].set_title("the whole system: OMAC trained on toy:line", fontsize=9)
     figure.suptitle(title, fontsize=9)

@@ -1,6 +1,7 @@
 """All styling: colours, sizes, panels, and `save`, which writes the same bytes every time."""
 
 import io
+import textwrap
 from itertools import cycle
 
 import matplotlib as mpl
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from omac.paths import FIGURES, atomic
-from omac.schema import LABEL, SENSITIVITY, VARIANTS
+from omac.schema import LABEL, PUBLISHED, SENSITIVITY, VARIANTS
 
 SHADES = ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")  # Okabe-Ito, safe for colour-blind readers
 COLOURS = {  # of a line, a key of schema.LABEL
@@ -24,6 +25,8 @@ COLOURS = {  # of a line, a key of schema.LABEL
     "data": "#555555",
 }
 LEVEL_COLOURS = {"poor": "#D55E00", "medium": "#E69F00", "good": "#009E73"}
+LEVEL_MARKERS = {"poor": "v", "medium": "s", "good": "o"}
+LEVEL_DASHES = {"poor": ":", "medium": "--", "good": "-"}
 MARKERS = dict(zip(("omac", "icq", "omar", "bcq", "cql", "bc", *VARIANTS, *SENSITIVITY), "os^vDXs^vDXs^v", strict=True))
 # other variants stand beside their own algorithm at most: any shade tells them apart
 COLOURS |= dict(zip([x for x in LABEL if x not in COLOURS], cycle(SHADES)))  # noqa: B905, the shades begin again
@@ -36,6 +39,7 @@ DASHES = {
     "cql": (0, (1, 1)),
 }  # without colours too
 PAGE = 7.0  # inches: the width of a page of a paper with two columns
+WIDE = 112  # characters of a title in a line of the page
 TEXT = {"fontsize": 8, "color": "#666666"}
 BATTLE = "battle-steps (millions)"
 STYLE = {
@@ -67,7 +71,7 @@ def grid(heights, columns, width):
 
 
 def titled_legend(figure, axes, title, ncols=7, last=()):
-    """Add a title and one legend for all panels, on a strip of their own above them.
+    """Add a title and one legend for all panels, on a strip of their own above them. Long titles are wrapped to the page.
 
     Args:
         figure, axes: axes of any shape; a label that several panels have is named once.
@@ -80,6 +84,7 @@ def titled_legend(figure, axes, title, ncols=7, last=()):
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     found = {label: found[label] for label in sorted(found, key=lambda x: x in last)}
+    title = "\n".join(textwrap.fill(line, WIDE) for line in title.split("\n"))
     if not found:
         figure.suptitle(title, fontsize=9)
         return
@@ -116,6 +121,11 @@ def save_both(figure, path):
 def save_figure(figure, name):
     """Write figures/<name>.png and .svg, the same bytes every time. Returns the path of the PNG."""
     return save_both(figure, FIGURES / f"{name}.png")
+
+
+def temperature_name(name):
+    """Name a temperature of params.yaml as figures do: "beta 15"; the published one is the paper's."""
+    return "paper" if name == PUBLISHED else name.replace("_", " ")
 
 
 def _settle(figure):

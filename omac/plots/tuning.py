@@ -1,16 +1,21 @@
 """The temperature axis as figures: what a policy returns over how few samples its weights leave."""
 
-from omac.plots.style import COLOURS, MARKERS, grid
+from itertools import cycle
+
+from omac.plots.style import COLOURS, MARKERS, PAGE, SHADES, grid, temperature_name, titled_legend
 from omac.schema import LABEL, LEVELS
 
 DRAWN = ("omac", "icq", "bc")
+LEFT = {"xytext": (-5, 0), "ha": "right", "va": "center"}  # of a point: where its name stands
+ABOVE, BELOW = {"xytext": (4, 2), "ha": "left", "va": "bottom"}, {"xytext": (4, -2), "ha": "left", "va": "top"}
 
 
-def return_over_share(found, variants=("default",)):
+def return_over_share(found, title, variants=("default",)):
     """Draw return over the effective sample share of the weights, a panel per data set, a line per algorithm.
 
     Args:
         found: as analysis.tuning.by_temperature returns it, of one environment and profile.
+        title: of the legend.
         variants: whose settings are joined by lines; of OMAC's ablations one line each.
     """
     found = found[found["algorithm"].isin(DRAWN) & found["variant"].isin(variants) & found["share"].notna()]
@@ -19,7 +24,7 @@ def return_over_share(found, variants=("default",)):
     )
     columns = min(3, max(1, len(sets)))
     rows = -(-len(sets) // columns)
-    figure, axes = grid([2.6] * rows, columns, 3.4 * columns)
+    figure, axes = grid([2.6] * rows, columns, PAGE)
     for ax, (name, level) in zip(axes.flat, sets, strict=False):
         part = found[(found["map"] == name) & (found["level"] == level)]
         for (algorithm, variant), line in part.groupby(["algorithm", "variant"], sort=False):
@@ -27,35 +32,40 @@ def return_over_share(found, variants=("default",)):
             line = line.sort_values("share", ascending=False)
             style = {"color": COLOURS.get(key), "marker": MARKERS.get(key, "o"), "ms": 4, "lw": 1}
             ax.errorbar(line["share"], line["return"], yerr=line["std"], label=LABEL[key], capsize=2, **style)
-            for _, point in line.iterrows():
-                if algorithm != "bc" and variant == "default":
-                    text = point["temperature"].replace("_", " ").replace("published", "paper")
-                    at, shift = (point["share"], point["return"]), (3, -10 if text == "paper" else 4)
-                    ax.annotate(text, at, xytext=shift, textcoords="offset points", fontsize=6)
+            if algorithm != "bc" and variant == "default":
+                _name_points(ax, line, algorithm)
         ax.set(xscale="log", xlabel="effective sample share of the weights", title=f"{name} {level}", ylim=(0, 20.5))
         ax.title.set_fontsize(9)
-        ax.set_xlim(1.5, found["share"].min() / 1.5)
+        ax.set_xlim(4, found["share"].min() / 1.5)
     for ax in axes.flat[len(sets) :]:
         ax.axis("off")
     axes[0, 0].set_ylabel("return (0-20)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=6, fontsize=8)
+    titled_legend(figure, axes, title)
     return figure
 
 
-def return_over_battles(spent, cloning):
+def _name_points(ax, line, algorithm):
+    """Write the temperatures of a line beside its points, in its colour: the first to the left, OMAC's others mostly below."""
+    for i, (_, point) in enumerate(line.iterrows()):
+        side = LEFT if i == 0 else BELOW if algorithm == "omac" and i % 5 in (1, 3, 4) else ABOVE
+        at = (point["share"], point["return"])
+        words = {"textcoords": "offset points", "fontsize": 6.5, "color": COLOURS[algorithm], **side}
+        ax.annotate(temperature_name(point["temperature"]), at, **words)
+
+
+def return_over_battles(spent, cloning, title):
     """Draw the expected return over the battles spent on choosing a temperature, a panel per data set, a line per algorithm.
 
     Args:
         spent: as analysis.choice.battles_spent returns it, not empty.
         cloning: {(map, level): mean return of behaviour cloning}, which chooses nothing.
+        title: of the legend.
     """
     sets = sorted(
         dict.fromkeys(zip(spent["map"], spent["level"], strict=True)), key=lambda x: (x[0], LEVELS.index(x[1]))
     )
     columns = min(3, len(sets))
-    figure, axes = grid([2.4] * -(-len(sets) // columns), columns, 3.4 * columns)
+    figure, axes = grid([2.4] * -(-len(sets) // columns), columns, PAGE)
     for ax, (name, level) in zip(axes.flat, sets, strict=False):
         part = spent[(spent["map"] == name) & (spent["level"] == level)]
         for algorithm, line in part.groupby("algorithm", sort=False):
@@ -68,27 +78,31 @@ def return_over_battles(spent, cloning):
     for ax in axes.flat[len(sets) :]:
         ax.axis("off")
     axes[0, 0].set_ylabel("expected return (0-20)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, fontsize=8)
+    titled_legend(figure, axes, title)
     return figure
 
 
-def by_value_phase(values, policies):
+def by_value_phase(values, policies, title):
     """Draw a sequential cell: Q_tot over the steps of the values, then return over the steps of the policies.
 
-    values, policies: rows of kind value and eval of one algorithm on one data set.
+    Args:
+        values, policies: rows of kind value and eval of one algorithm on one data set.
+        title: of the legend.
     """
-    figure, axes = grid([2.4], 2, 7.2)
+    figure, axes = grid([2.4], 2, PAGE)
     left, right = axes[0]
     mean = values.reindex(columns=["step", "q_tot", "return_followed"]).groupby("step").mean()
     left.plot(mean.index, mean["q_tot"], color=COLOURS["omac"], label="mean $Q_{tot}$")
-    left.plot(mean.index, mean["return_followed"], color=COLOURS["data"], ls="--", label="return that followed")
+    left.plot(
+        mean.index, mean["return_followed"], color=COLOURS["data"], ls="--", label="mean return-to-go in the data"
+    )
     left.set(xlabel="steps of the values", ylabel="value (discounted return)", ylim=(0, None))
-    left.legend(fontsize=8)
-    for temperature, part in policies.groupby("temperature", sort=False):
+    styles = zip(cycle((COLOURS["omac"], *SHADES)), cycle(("-", "--", "-.", ":")))
+    for (temperature, part), (colour, dash) in zip(policies.groupby("temperature", sort=False), styles, strict=False):
         curve = part.groupby("step")["return_mean"].agg(["mean", lambda x: x.std(ddof=0)])
         at, mean, std = curve.index.to_numpy(float), *curve.to_numpy(float).T
-        (line,) = right.plot(at, mean, label=temperature.replace("_", " ").replace("published", "paper"))
-        right.fill_between(at, mean - std, mean + std, color=line.get_color(), alpha=0.12, lw=0)
+        right.plot(at, mean, color=colour, ls=dash, label=temperature_name(temperature))
+        right.fill_between(at, mean - std, mean + std, color=colour, alpha=0.12, lw=0)
     right.set(xlabel="steps of the policies", ylabel="return (0-20)")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=6, fontsize=8)
+    titled_legend(figure, axes, title, ncols=4)
     return figure

@@ -12,7 +12,7 @@ SIGNS = {"for": "o", "against": "X", "open": "D"}
 
 
 def forest(verdicts, title):
-    """Draw a line per statistic: value, interval, and in black the bar (±: two) it is held against; a panel for each unit.
+    """Draw a line per statistic: value, interval, and in black the threshold (±: two) it is compared with; a panel for each unit.
     Ratios have a log axis.
 
     Colour and marker say where the interval lies: as claimed, the other way, or undecided. Left the statistic and the

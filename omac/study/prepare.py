@@ -1,4 +1,4 @@
-"""Make what is missing: pull a raw data set, sample it, for the profile that asks; all of it held against its digest."""
+"""Make what is missing: pull a raw data set, sample it, for the profile that asks; all of it compared with its digest."""
 
 import json
 import sys

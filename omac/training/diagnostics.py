@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from omac.shapes import Array, Float, Int, Shaped, Tensor
+
 DIAGNOSTICS_BATCH = 2_048  # transitions on which the networks are diagnosed at every snapshot
 FINAL_DIAGNOSTICS_BATCH = 256  # transitions for what is measured once, at the end
 # columns of `summarise` that are logged of held-out data too, as held_<column>
@@ -15,8 +17,8 @@ class StepStatistics:
     def __init__(self):
         self.sums, self.peaks, self.count = {}, {}, 0
 
-    def add(self, losses, norms):
-        """Add one step. losses, norms: {name: [K]}; norms are those before clipping."""
+    def add(self, losses: dict[str, Float[Tensor, "K ..."]], norms: dict[str, Float[Tensor, "K ..."]]):
+        """Add one step: losses, and gradient norms before clipping, [K] or [K,P] by name."""
         for name, x in {**losses, **norms}.items():
             self.sums[name] = self.sums.get(name, 0) + x.detach().double()
         for name, x in norms.items():
@@ -37,8 +39,8 @@ class FiniteWatch:
     def __init__(self):
         self.first, self.value = {}, {}
 
-    def see(self, step, numbers):
-        """Look at one step's numbers, {name: [K] or [K,P]}."""
+    def see(self, step: int, numbers: dict[str, Float[Tensor, "K ..."]]):
+        """Look at one step's numbers, [K] or [K,P] by name."""
         for name, x in numbers.items():
             x = x.detach()
             never = self.first.setdefault(name, torch.full_like(x, torch.inf, dtype=torch.float64))
@@ -55,8 +57,8 @@ class FiniteWatch:
         return int(step), name, place, float(self.value[name][place])
 
 
-def rows_at(replay, count, seeds):
-    """Return at most `count` transitions, evenly spaced over a Replay, the same ones for K = `seeds` seeds: i64 [K,B]."""
+def rows_at(replay, count: int, seeds: int) -> Int[Tensor, "K B"]:
+    """Return at most `count` transitions, evenly spaced over a Replay, the same ones for K = `seeds` seeds."""
     t = torch.linspace(0, replay.steps - 1, min(count, replay.steps)).long()
     return t.expand(seeds, -1).to(replay.view.device)
 
@@ -66,7 +68,7 @@ def evenly_spaced(replay, count, seeds):
     return replay.at(rows_at(replay, count, seeds))
 
 
-def summarise(probe, k):
+def summarise(probe: dict[str, Shaped[Array, "K ..."]], k: int) -> dict[str, float]:
     """Reduce a probe of values to one number per column, for seed k.
 
     Args:

@@ -2,8 +2,10 @@
 
 import torch
 
+from omac.shapes import Float, Tensor
 
-def parameter_groups(nets, groups):
+
+def parameter_groups(nets, groups: dict) -> dict[str, list[Tensor]]:
     """List the parameters of {group: names of its networks}; a group without parameters is left out.
 
     One is with `local_value: max`, which has no V network.
@@ -12,7 +14,7 @@ def parameter_groups(nets, groups):
     return {group: parameters for group, parameters in found.items() if parameters}
 
 
-def target_pairs(nets, pairs):
+def target_pairs(nets, pairs) -> tuple[list[Tensor], list[Tensor]]:
     """List the parameters of all target copies and those that they follow, in one order: ([online], [target]).
 
     pairs: (network, copy) names. A copy may lack layers that its value does not need.
@@ -26,7 +28,7 @@ def target_pairs(nets, pairs):
     return online, target
 
 
-def clip_per_seed(parameters, limit):
+def clip_per_seed(parameters: list[Float[Tensor, "K _ _"]], limit: float) -> Float[Tensor, " K"]:
     """Scale gradients so that each seed's norm over all of them is at most a limit.
 
     Args:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from omac.nn.rows import PackedObservations, Rows
+from omac.shapes import Int, Tensor
 
 
 class Batch(NamedTuple):
@@ -81,7 +82,7 @@ class Replay:
         self.first = put(data.start[:-1])  # the first transition of each episode
         self.batch_size, self.steps = hyper.batch_size, len(reward)
 
-    def draw(self, seeds, step):
+    def draw(self, seeds, step: int) -> Batch:
         """Return the Batch of a step: for each seed transitions drawn uniformly, with replacement (register 2).
 
         Args:
@@ -90,22 +91,22 @@ class Replay:
         """
         return self.at(*self.choose(seeds, step))
 
-    def choose(self, seeds, step):
-        """Return the transitions of a step, i64 [K,B], and a random whole number per seed. Arguments as `draw`."""
+    def choose(self, seeds, step: int) -> tuple[Int[Tensor, "K B"], tuple]:
+        """Return the transitions of a step, and a random whole number per seed. Arguments as `draw`."""
         rngs = [np.random.default_rng([int(seed), step]) for seed in seeds]
         t = np.stack([rng.integers(self.steps, size=self.batch_size) for rng in rngs])
         key = tuple(int(rng.integers(2**62)) for rng in rngs)
         return torch.from_numpy(t).to(self.view.device), key
 
-    def for_policies(self, t, key=()):
-        """Return the Batch at transitions t, i64 [K,B], without what values alone read."""
+    def for_policies(self, t: Int[Tensor, "K B"], key: tuple = ()) -> Batch:
+        """Return the Batch at transitions t, without what values alone read."""
         view = self.view[t]
         avail = self.avail[view]
         alive = (avail.sum(-1) > 1).float()
         return Batch(o=self.obs.at(view), a=self.action[t], avail=avail, alive=alive, key=key)
 
-    def at(self, t, key=()):
-        """Return the Batch at transitions t, i64 [K,B]."""
+    def at(self, t: Int[Tensor, "K B"], key: tuple = ()) -> Batch:
+        """Return the Batch at transitions t."""
         t = t.to(self.view.device)
         view, last = self.view[t], self.last[t]
         return self.for_policies(t, key)._replace(

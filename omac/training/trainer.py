@@ -14,6 +14,7 @@ from omac.nn.networks import generators
 from omac.nn.policy import repeat_parameters
 from omac.progress import bar
 from omac.schema import PUBLISHED
+from omac.shapes import Array, Float, Int, Shaped, Tensor
 from omac.training.checkpoint import fingerprint
 from omac.training.diagnostics import (
     DIAGNOSTICS_BATCH,
@@ -194,17 +195,17 @@ class Trainer:
             parts.append(self.alg.signal(self.nets, self.replay.at(t.expand(len(self.seeds), -1)), self.hyper))
         self.signal = self.scaled({name: torch.cat([x[name] for x in parts], 1) for name in parts[0]})
 
-    def scaled(self, signal):
-        """The signal in the scale of each policy, where the algorithm has one."""
+    def scaled(self, signal: dict) -> dict:
+        """Return the signal in the scale of each policy, where the algorithm has one."""
         return self.alg.scale(signal, self.hypers) if hasattr(self.alg, "scale") else signal
 
-    def signal_at(self, t):
-        """The finished values' signal at transitions t, i64 [K,B]: {name: [K,B,...]}."""
+    def signal_at(self, t: Int[Tensor, "K B"]) -> dict[str, Shaped[Tensor, "K B ..."]]:
+        """Return the finished values' signal at transitions t, by name."""
         seed = torch.arange(len(t), device=t.device)[:, None]
         return {name: x[seed, t] for name, x in self.signal.items()}
 
-    def descend(self, losses):
-        """Move every network down its gradient. Returns the gradient norms before clipping, {"norm_<group>": [K] or [K,P]}."""
+    def descend(self, losses: dict[str, Float[Tensor, "K ..."]]) -> dict[str, Float[Tensor, "K ..."]]:
+        """Move every network down its gradient. Returns the gradient norms before clipping, norm_<group>, [K] or [K,P]."""
         self.optimiser.zero_grad()
         torch.cat([x.flatten() for x in losses.values()]).sum().backward()
         moving = {group: p for group, p in self.groups.items() if p[0].grad is not None}
@@ -231,7 +232,7 @@ class Trainer:
         )
 
     @torch.no_grad()
-    def probe(self, replay):
+    def probe(self, replay) -> dict[str, Shaped[Array, "K ..."]]:
         """Diagnose the values on transitions evenly spaced over a Replay.
 
         Returns:
@@ -249,8 +250,8 @@ class Trainer:
         return self.probe(self.replay), None if self.held_out is None else self.probe(self.held_out)
 
     @torch.no_grad()
-    def probe_policies(self, replay):
-        """Diagnose what acts on transitions evenly spaced over a Replay: {name: array [K,P]}."""
+    def probe_policies(self, replay) -> dict[str, Shaped[Array, "K P"]]:
+        """Diagnose what acts on transitions evenly spaced over a Replay, by name."""
         t = rows_at(replay, DIAGNOSTICS_BATCH, len(self.seeds))
         batch = replay.at(t)
         if self.signal is not None and replay is self.replay:

@@ -1,4 +1,4 @@
-"""Files from the network or from a mirror: resumed when broken off, held against their digest, unpacked with care."""
+"""Files from the network or from a mirror: resumed when broken off, compared with their digest, unpacked with care."""
 
 import errno
 import hashlib
@@ -132,7 +132,7 @@ def short_list(digests):
 
 
 def download(url, path, digest=None):
-    """Return the file at `url` as `path`, which is taken as it is if it is there; a broken download goes on where it stopped.
+    """Return the file at `url` as `path`, which is taken as it is if it is there; a broken download is resumed.
 
     Two processes that ask for the same file do so one after the other, and the second finds it there.
     Raises ConnectionError when the address cannot be read to its end, DataError for another digest, or for what is no file
@@ -313,7 +313,7 @@ def _version(headers):
 def unpack(archive):
     """Return the folder of build/downloads that a zip was unpacked to; done once for the same bytes.
 
-    What lies there is held against the archive, and unpacked anew where it differs. Raises DataError, before anything is
+    What lies there is compared with the archive, and unpacked anew where it differs. Raises DataError, before anything is
     written, if one member would land outside, is no plain file or folder, or if all are absurdly large.
     """
     target = paths.BUILD / "downloads" / f"{archive.stem}-{sha256(archive)[:12]}"
