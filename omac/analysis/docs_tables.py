@@ -171,12 +171,13 @@ def score_matrix(rows, map_name="6h_vs_8z", weights_of="medium", env="smax", pro
     """Tabulate the last policies of one map, return (win rate): a line per setting, a column per level that was run.
 
     Args:
-        rows: result rows; samples smaller than 100 %, OMAC's ablations and all controls but random actions are left out.
+        rows: result rows; samples smaller than 100 %, OMAC's ablations, what was learned side by side and all controls but
+            random actions are left out.
         weights_of: the level whose effective sample shares of the weights stand beside the returns.
     Returns:
         A DataFrame of text, its first column the setting.
     """
-    mine = (rows["env"] == env) & (rows["map"] == map_name) & (rows["ratio"] == 100) & ~rows["variant"].isin(VARIANTS)
+    mine = (rows["env"] == env) & (rows["map"] == map_name) & (rows["ratio"] == 100) & ~rows["variant"].isin([*VARIANTS, "joint"])
     rows = rows[mine & ((rows["profile"] == profile) | (rows["kind"] == "data"))]
     found, texts = by_temperature(rows[~rows["algorithm"].isin(["majority", "clock"])]), {}
     for data in rows[rows["kind"] == "data"].itertuples():
