@@ -14,6 +14,7 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from omac.analysis.choice import chosen, read_choosing
 from omac.analysis.docs_tables import DATA, GENERATED, docs_tables, level_matrix, score_matrix
 from omac.analysis.results import final_table, markdown
 from omac.cli import main
@@ -91,11 +92,16 @@ def test_what_the_readme_says_was_found_follows_from_the_rows():
     ]
     assert f"policies of OMAC return {spans[0]} and {spans[1]}, by temperature alone" in flat
     assert f"{medium['gain']:.2f} points ahead of it on medium and {poor['gain']:.2f} on poor" in flat
-    best = [f"ICQ {x['icq'].max():.2f} and BC {x['bc']:.2f}" for x in (medium, poor)]
-    assert f"On poor OMAC returns {poor['omac'].max():.2f} at its best temperature, {best[1]}" in flat
-    assert f"on medium OMAC {medium['omac'].max():.2f}, {best[0]}" in flat
-    assert all(min(x["omac"].max(), x["icq"].max()) > x["bc"] for x in (medium, poor))
-    assert "OMAC leads ICQ on neither" in flat and all(x["omac"].max() < x["icq"].max() for x in (medium, poor))
+    taken = chosen(read_choosing())
+    assert (taken["omac"], taken["icq"]) == ("std_1", "published") and "(OMAC: std 1, ICQ: the published one)" in flat
+    tuned = [(x["omac"][taken["omac"]], x["icq"][taken["icq"]], x["bc"]) for x in (poor, medium)]
+    on_poor, on_medium = [[f"{score:.2f}" for score in scores] for scores in tuned]
+    assert "OMAC returns {} on poor, ICQ {} and BC {}".format(*on_poor) in flat
+    assert "on medium OMAC {}, ICQ {} and BC {}".format(*on_medium) in flat
+    assert all(min(omac, icq) > bc for omac, icq, bc in tuned)
+    best = [f"{x['omac'].max():.2f} and {x['icq'].max():.2f}" for x in (poor, medium)]
+    assert f"OMAC leads ICQ on neither ({'; '.join(best)})" in flat
+    assert all(x["omac"].max() < x["icq"].max() for x in (medium, poor))
     late, last = found["late"], found["last"]
     assert f"Trained for 15000 steps instead of {found['steps']}" in flat and late["q_tot_start"].iloc[0] > 20
     assert f"promise {late['q_tot_start'].iloc[0]:.2f} at the start of a battle" in flat

@@ -177,7 +177,12 @@ def score_matrix(rows, map_name="6h_vs_8z", weights_of="medium", env="smax", pro
     Returns:
         A DataFrame of text, its first column the setting.
     """
-    mine = (rows["env"] == env) & (rows["map"] == map_name) & (rows["ratio"] == 100) & ~rows["variant"].isin([*VARIANTS, "joint"])
+    mine = (
+        (rows["env"] == env)
+        & (rows["map"] == map_name)
+        & (rows["ratio"] == 100)
+        & ~rows["variant"].isin([*VARIANTS, "joint"])
+    )
     rows = rows[mine & ((rows["profile"] == profile) | (rows["kind"] == "data"))]
     found, texts = by_temperature(rows[~rows["algorithm"].isin(["majority", "clock"])]), {}
     for data in rows[rows["kind"] == "data"].itertuples():
