@@ -12,13 +12,14 @@ from multiprocessing import get_context
 from unittest import mock
 
 import numpy as np
+import stepwise_mappo
 import torch
 from costs import SNAPSHOTS, TRAINING, phases_of
 from torch import profiler
 from torch.utils.flop_counter import FlopCounterMode
 
 from omac import algorithms
-from omac.behaviour import levels
+from omac.behaviour import levels, mappo
 from omac.config.hyper import load_params, of_policies, settings
 from omac.datasets import registry
 from omac.envs import make
@@ -220,6 +221,41 @@ def battles(env, sizes, policy_states, net):
             }
         )
     return rows
+
+
+def behaviour_training(map_name, rounds=3):
+    """(f) Training of the behaviour policies against the stepwise one, an update of each in turn.
+
+    Returns (rows, the ratios of battle-steps per second of all rounds).
+    """
+    env, s = f"smax:{map_name}", mappo.SETTINGS.get(map_name, mappo.Mappo())
+    with closing(make(env, stepwise_mappo.SLOTS)) as battle:
+        ways = {
+            "ours": (mappo.battles_of(env, s.slots).fight, mappo.ppo_update),
+            "stepwise": (partial(stepwise_mappo.fight, battle), stepwise_mappo.update),
+        }
+        nets = [mappo.actor_critic(battle.spec, 0, s) for _ in ways]
+        spent = np.zeros((rounds + 1, len(ways), 2))  # seconds of a battle-step: fighting, learning
+        for r in range(rounds + 1):
+            seeds = battle_seeds(9, r, shape=(s.slots * s.turns,))
+            for i, (fight, update) in enumerate(ways.values()):
+                begun = time.perf_counter()
+                data = fight(nets[i][0], seeds)
+                fought = time.perf_counter()
+                update(*nets[i], data, s, np.random.default_rng(r))
+                steps = len(data.action)
+                spent[r, i] = (fought - begun) / steps, (time.perf_counter() - fought) / steps
+    spent = spent[1:]  # the first round compiles
+    rows = [
+        {
+            "map": map_name,
+            "training": way,
+            "battle-steps per second": 1 / np.median(spent[:, i].sum(1)),
+            "of the time, fighting": np.median(spent[:, i, 0] / spent[:, i].sum(1)),
+        }
+        for i, way in enumerate(ways)
+    ]
+    return rows, spent[:, 1].sum(1) / spent[:, 0].sum(1)
 
 
 def warm(env, battles):

@@ -53,6 +53,9 @@ def report(profile, cell_steps):
     net, states, _ = levels.load_level("smax", data.spec.map, "good")
     sizes = (hyper.eval_episodes, hyper.final_episodes)
     battles = measure.battles(f"smax:{data.spec.map}", sizes, states[-1:], net)
+    announce("training of behaviour policies")
+    trained = [measure.behaviour_training(name) for name in params["grid"]["maps"]]
+    faster = {row["map"]: float(np.median(ratio)) for (row, _), ratio in trained}
     announce("a cell")
     cell = measure.phases(DATASET, "omac", profile, cell_steps)
     ours = sum(row["seconds"] for row in cell) / len(seeds)
@@ -81,6 +84,10 @@ def report(profile, cell_steps):
         (
             f"the same of OMAC's of all temperatures on {most['map']} {most['level']}, where it is largest",
             most["evaluation"] / most["omac"],
+        ),
+        *(
+            (f"behaviour training on {name}: battle-steps per second over the stepwise one's", x)
+            for name, x in faster.items()
         ),
         ("start-up of a cell, s", parts["start-up (imports)"]["seconds"]),
         (f"the whole study, {len(cells)} cells, hours on two cores", costs.hours(cells)),
@@ -138,6 +145,12 @@ The same cell in three ways, projected from these steps, {battle:.3g} s a battle
 ## Battles
 
 {table(battles)}
+
+## Training of behaviour policies
+
+{table([row for rows, _ in trained for row in rows])}
+
+Settings of the maps, one thread. `stepwise` is `benchmarks/stepwise_mappo.py`. Compiling, once a map, is left out.
 
 ## A cell
 

@@ -1,5 +1,6 @@
 """MAPPO and the levels that are cut from it; on the toy, and on the committed snapshots of 6h_vs_8z."""
 
+import copy
 import json
 
 import numpy as np
@@ -9,8 +10,12 @@ from safetensors import safe_open
 
 from omac import schema
 from omac.behaviour import levels, mappo
+from omac.behaviour.lock_steps import SteppedBattles
 from omac.behaviour.mappo import Mappo, advantages, train_mappo
+from omac.envs import make
+from omac.evaluation import battle_seeds
 from omac.files import record_sums
+from omac.nn.networks import MLP, AgentMLP, generators
 from omac.study import prepare
 
 pytestmark = pytest.mark.slow
@@ -18,17 +23,112 @@ pytestmark = pytest.mark.slow
 QUICK = Mappo(battle_steps=6_000, slots=16, turns=2, hidden=16)
 
 
-def test_generalised_advantages_equal_a_literal_loop_with_ends_and_limits(toy):
-    values = np.random.default_rng(0).normal(size=len(toy.obs)).astype(np.float32)
-    got = advantages(toy, values, 0.9, 0.8)
-    for e in range(0, 300, 37):
-        lo, hi = toy.start[e], toy.start[e + 1]
-        v, running, want = values[lo + e : hi + e + 1], 0.0, []
-        for t in reversed(range(hi - lo)):
-            after = 0.0 if toy.terminated[lo + t] else v[t + 1]  # a time limit bootstraps
-            running = toy.reward[lo + t] / 10 + 0.9 * after - v[t] + (0.72 * running if t < hi - lo - 1 else 0)
-            want.append(running)
-        np.testing.assert_allclose(got[lo:hi], want[::-1], rtol=1e-4, atol=1e-5)
+@pytest.fixture(scope="module")
+def fought():
+    """150 battles of an untrained actor on toy:line, 50 slots."""
+    battle = make("toy:line", 50)
+    return SteppedBattles(battle).fight(_untrained(battle.spec), battle_seeds(7, shape=(150,)))
+
+
+def _untrained(spec, hidden=16):
+    return AgentMLP(generators([0]), spec.n, spec.obs, hidden, spec.actions)
+
+
+def test_generalised_advantages_equal_a_literal_loop_with_ends_and_limits(fought):
+    rng = np.random.default_rng(0)
+    values, finals = (rng.normal(size=len(x)).astype(np.float32) for x in (fought.obs, fought.final))
+    got = advantages(fought, values, finals, 0.9, 0.8)
+    number = np.cumsum(fought.live).reshape(fought.live.shape) - 1  # of a live row
+    limit = np.cumsum(fought.live & fought.truncated).reshape(fought.live.shape) - 1  # of a truncated one
+    ends, limited = 0, 0
+    for e in range(50):
+        steps = np.flatnonzero(fought.live[:, e])
+        running = 0.0
+        for t in steps[::-1]:
+            row = number[t, e]
+            if fought.terminated[t, e]:
+                after, running, ends = 0.0, 0.0, ends + 1
+            elif fought.truncated[t, e]:  # a time limit bootstraps
+                after, running, limited = finals[limit[t, e]], 0.0, limited + 1
+            else:
+                after = values[number[t + 1, e]]
+            running = fought.reward[t, e] / 10 + 0.9 * after - values[row] + 0.72 * running
+            np.testing.assert_allclose(got[row], running, rtol=1e-4, atol=1e-5)
+    assert ends > 10 and limited > 10 and ends + limited == 150
+
+
+def test_an_update_is_ppos_clipped_step_on_all_rows_those_of_the_fallen_included(fought):
+    s = Mappo(hidden=16, epochs=1, minibatches=1, entropy=0.03)
+    fallen = fought.avail.sum(-1) == 1
+    fought = fought._replace(obs=np.where(fallen[..., None], 0, fought.obs))
+    assert 0.1 < fallen.mean() < 0.9
+    spec = make("toy:line", 1).spec
+    critic = MLP(generators([1]), spec.state, (16, 16, 1))
+    actor = _untrained(spec)
+    want = copy.deepcopy((actor, critic))
+    # the same with dense observations and the formulas written out
+    x = {k: torch.from_numpy(getattr(fought, k)) for k in ("obs", "state", "avail", "action", "log_pi", "final")}
+    values, finals = (want[1](x[k][None])[0, :, 0] for k in ("state", "final"))
+    v = values.detach()
+    adv = torch.from_numpy(advantages(fought, v.numpy(), finals.detach().numpy(), s.gamma, s.lam))
+    log_p = torch.log_softmax(want[0](x["obs"][None])[0].masked_fill(~x["avail"], -1e9), -1)
+    ratio = (log_p.gather(-1, x["action"].long()[..., None])[..., 0] - x["log_pi"]).exp()
+    gain = ((adv - adv.mean()) / (adv.std() + 1e-8))[:, None]
+    loss = -torch.min(ratio * gain, ratio.clamp(0.8, 1.2) * gain).mean()
+    entropy = -(log_p.exp() * log_p).sum(-1).mean()
+    loss_v = 0.5 * torch.max((values - adv - v) ** 2, (v + (values - v).clamp(-0.2, 0.2) - adv - v) ** 2).mean()
+    parameters = [p for net in want for p in net.parameters()]
+    adam = torch.optim.Adam(parameters, 2e-3, eps=1e-5)
+    (loss + 0.5 * loss_v - 0.03 * entropy).backward()
+    torch.nn.utils.clip_grad_norm_(parameters, 0.25)
+    adam.step()
+    mine = [*actor.parameters(), *critic.parameters()]
+    got = mappo.ppo_update(actor, critic, torch.optim.Adam(mine, 2e-3, eps=1e-5), fought, s, np.random.default_rng(0))
+    for a, b in zip(mine, parameters, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
+    assert got == pytest.approx(
+        {"policy_loss": loss.item(), "value_loss": loss_v.item(), "entropy": entropy.item()}, 1e-3
+    )
+
+
+def test_compiled_battles_are_those_of_the_simulator_and_actions_those_of_the_actor():
+    from omac.behaviour.compiled import CompiledBattles
+
+    slots, seeds = 4, battle_seeds(7, shape=(11,))
+    battle = make("smax:5m_vs_6m", slots)
+    actor = _untrained(battle.spec, 128)
+    fought = CompiledBattles("5m_vs_6m", slots).fight(actor, seeds)
+    place = np.cumsum(fought.live).reshape(fought.live.shape) - 1
+    with torch.no_grad():
+        obs, avail = (torch.from_numpy(x) for x in (fought.obs, fought.avail))
+        log_p = torch.log_softmax(actor(obs[None])[0].masked_fill(~avail, -1e9), -1).numpy()
+    taken = np.eye(log_p.shape[-1])[fought.action]
+    np.testing.assert_allclose((log_p * taken).sum(-1), fought.log_pi, rtol=1e-4, atol=1e-5)
+    # how often each action was taken, against its probability, in standard deviations
+    p = np.exp(log_p)
+    surprise = (taken - p).sum((0, 1)) / np.sqrt((p * (1 - p)).sum((0, 1)))
+    assert np.abs(surprise).max() < 4 and not (taken.astype(bool) & ~fought.avail).any()
+    # the same actions in the simulator: a slot whose battle ends takes the next seed
+    view, begun = battle.reset(seeds[:slots]), slots
+    ours = np.arange(slots)
+    for t, live in enumerate(fought.live):
+        assert (live == (ours < len(seeds))).all()
+        rows = place[t, live]
+        np.testing.assert_allclose(view.obs[live], fought.obs[rows], atol=1e-5)
+        np.testing.assert_allclose(view.state[live], fought.state[rows], atol=1e-4)
+        assert (view.avail[live] == fought.avail[rows]).all()
+        action = np.full((slots, battle.spec.n), 4)
+        action[live] = fought.action[rows]
+        after = battle.step(action)
+        np.testing.assert_allclose(after.reward[live], fought.reward[t, live], atol=1e-5)
+        for name in ("terminated", "truncated", "won"):
+            assert (getattr(after, name)[live] == getattr(fought, name)[t, live]).all()
+        over = live & (after.terminated | after.truncated)
+        ours = np.where(over, begun + np.cumsum(over) - 1, ours)
+        begun += over.sum()
+        again = over & (ours < len(seeds))
+        view = battle.reset(seeds[np.minimum(ours, len(seeds) - 1)], again) if again.any() else after.view
+    assert begun == len(seeds) + slots and (ours >= len(seeds)).all()
 
 
 def test_mappo_learns_the_toy_and_keeps_snapshots_along_the_way(tmp_path):
@@ -41,7 +141,7 @@ def test_mappo_learns_the_toy_and_keeps_snapshots_along_the_way(tmp_path):
 
 def test_a_killed_training_resumes_and_ends_with_the_same_policy(tmp_path, monkeypatch):
     whole = train_mappo("toy:line", 0, QUICK, tmp_path / "a", progress=False)
-    update, calls = mappo._update, []
+    update, calls = mappo.ppo_update, []
 
     def dying(*args):
         calls.append(1)
@@ -49,7 +149,7 @@ def test_a_killed_training_resumes_and_ends_with_the_same_policy(tmp_path, monke
             raise KeyboardInterrupt
         return update(*args)
 
-    monkeypatch.setattr(mappo, "_update", dying)
+    monkeypatch.setattr(mappo, "ppo_update", dying)
     with pytest.raises(KeyboardInterrupt):
         train_mappo("toy:line", 0, QUICK, tmp_path / "b", progress=False)
     resumed = train_mappo("toy:line", 0, QUICK, tmp_path / "b", progress=False)

@@ -6,22 +6,24 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import functional as F
 
+from omac.behaviour.lock_steps import SteppedBattles, log_probs
 from omac.envs import make
-from omac.evaluation import BatchedPolicy, battle_seeds, rollout
+from omac.evaluation import battle_seeds
 from omac.files import write_csv
 from omac.nn.networks import MLP, AgentMLP, generators
-from omac.nn.policy import MASKED
+from omac.nn.rows import PackedObservations
 from omac.paths import BEHAVIOUR, BUILD, shown
 from omac.progress import bar
 from omac.training import checkpoint, source_hash
 
 MAKERS = (
     "behaviour/mappo",
+    "behaviour/lock_steps",
+    "behaviour/compiled",
     "nn/networks",
+    "nn/rows",
     "evaluation",
-    "data/episodes",
     "envs/smax",
 )  # code that a checkpoint belongs to
 UNIT = 10.0  # rewards are divided by this, as in SMAX: a win returns 2
@@ -32,8 +34,8 @@ class Mappo:
     """JaxMARL's settings for SMAX (mappo_rnn_smax.yaml), but for an MLP actor and whole battles in each update."""
 
     battle_steps: int = 2_000_000
-    slots: int = 128  # battles side by side
-    turns: int = 3  # battles a slot fights for one update: about 128 slots x 128 steps
+    slots: int = 64  # battles side by side
+    turns: int = 6  # battles of an update, for each slot
     lr: float = 2e-3  # annealed to 0 over battle_steps
     hidden: int = 128
     epochs: int = 4
@@ -62,14 +64,8 @@ def train_mappo(env, seed, settings=None, folder=BUILD / "behaviour", progress=T
     settings or code.
     """
     settings = settings or Mappo()
-    battle = make(env, settings.slots)
-    spec = battle.spec
-    gens = generators([seed])
-    actor = AgentMLP(gens, spec.n, spec.obs, settings.hidden, spec.actions)
-    critic = MLP(gens, spec.state, (settings.hidden, settings.hidden, 1))
-    with torch.no_grad():
-        actor.rest.layers[-1].weight.mul_(0.01)  # begin close to the uniform policy
-    adam = torch.optim.Adam([*actor.parameters(), *critic.parameters()], settings.lr, eps=1e-5)
+    spec = make(env, 1).spec
+    actor, critic, adam = actor_critic(spec, seed, settings)
     path = folder / f"{spec.env}-{spec.map}-{seed}.pt"
     digest = hashlib.sha256(source_hash.module_source(MAKERS).encode()).hexdigest()
     point = {"steps": 0, "update": 0, "settings": asdict(settings), "code": digest, "kept": [], "curve": []}
@@ -84,15 +80,17 @@ def train_mappo(env, seed, settings=None, folder=BUILD / "behaviour", progress=T
         point = begun
         for module, name in ((actor, "actor"), (critic, "critic"), (adam, "adam")):
             module.load_state_dict(point[name])
-    act = BatchedPolicy(actor, 1, spec.horizon, sample=True)
+    battles = battles_of(env, settings.slots)
     shown_bar = bar(
         f"MAPPO {spec.map} seed {seed}" if progress else None, settings.battle_steps, "step", point["steps"]
     )
     while point["steps"] < settings.battle_steps:
         u = point["update"]
-        seeds = battle_seeds(seed, u, shape=(settings.slots, settings.turns))
-        data = rollout(battle, act, seeds, {"policies": ["actor"], "reward_scale": 20})
-        score = float(data.returns.mean())
+        seeds = battle_seeds(seed, u, shape=(settings.slots * settings.turns,))
+        fought = battles.fight(actor, seeds)
+        steps = len(fought.obs)
+        score = float(fought.reward[fought.live].sum(dtype=np.float64) / len(seeds))
+        win_rate = float((fought.live & fought.won).sum() / len(seeds))
         top = max((k["return"] for k in point["kept"]), default=-np.inf)
         if u == 0 or score >= top + settings.keep_every:
             point["kept"].append(
@@ -105,19 +103,19 @@ def train_mappo(env, seed, settings=None, folder=BUILD / "behaviour", progress=T
                 }
             )
         adam.param_groups[0]["lr"] = settings.lr * (1 - point["steps"] / settings.battle_steps)
-        losses = _update(actor, critic, adam, data, settings, np.random.default_rng([seed, u]))
+        losses = ppo_update(actor, critic, adam, fought, settings, np.random.default_rng([seed, u]))
         row = {
             "seed": seed,
             "update": u,
             "steps": point["steps"],
             "return": score,
-            "win_rate": float(data.win.mean()),
+            "win_rate": win_rate,
             **losses,
         }
         point["curve"].append(row)
-        shown_bar.update(min(len(data.reward), settings.battle_steps - point["steps"]))
-        shown_bar.set_postfix(**{"return": f"{score:.1f}", "wins": f"{data.win.mean():.0%}"})
-        point["steps"] += len(data.reward)
+        shown_bar.update(min(steps, settings.battle_steps - point["steps"]))
+        shown_bar.set_postfix(**{"return": f"{score:.1f}", "wins": f"{win_rate:.0%}"})
+        point["steps"] += steps
         point["update"] += 1
         if point["update"] % 10 == 0 or point["steps"] >= settings.battle_steps:
             point |= {"actor": actor.state_dict(), "critic": critic.state_dict(), "adam": adam.state_dict()}
@@ -131,67 +129,85 @@ def save_curve(env, points, folder=BEHAVIOUR):
     return write_csv(pd.DataFrame(rows), folder / f"{env.replace(':', '-')}.csv")
 
 
-def advantages(data, values, gamma, lam):
-    """Generalised advantage estimation over whole episodes; rewards in units of 10.
+def advantages(fought, values, final, gamma, lam):
+    """Generalised advantage estimation over whole battles; rewards in units of 10.
 
-    values f32 [T+N] of every state. A time limit bootstraps from the final state, an end does not. Returns f32 [T].
+    values f32 [R], final f32 [L]: of the states in which live rows begin, and of those in which truncated ones end. A time
+    limit bootstraps from the final state, an end does not. Returns f32 [R].
     """
-    _, row = data.rows()
-    after = np.where(data.terminated, 0, values[row + 1])
-    delta = data.reward / UNIT + gamma * after - values[row]
-    length = data.lengths
-    grid = np.zeros((len(data), length.max()), np.float32)
-    inside = np.arange(grid.shape[1]) < length[:, None]
-    grid[inside] = delta
-    for t in range(grid.shape[1] - 2, -1, -1):
-        grid[:, t] += gamma * lam * grid[:, t + 1]
-    return grid[inside]
+    value = _spread(fought.live, values)
+    limit = fought.live & fought.truncated
+    following = np.where(fought.terminated, 0, np.concatenate([value[1:], np.zeros_like(value[:1])]))
+    following[limit] = final
+    out = fought.reward / UNIT + gamma * following - value
+    goes_on = ~(fought.terminated | fought.truncated)
+    for t in range(len(out) - 2, -1, -1):
+        out[t] += gamma * lam * goes_on[t] * out[t + 1]
+    return out[fought.live]
 
 
-def _update(actor, critic, adam, data, s, rng):
-    """Epochs of clipped PPO steps on one set of whole episodes. Returns mean losses."""
-    _, row = data.rows()
+def _spread(where, x):
+    """Put x [R] at the places `where`, bool of any shape, and 0 elsewhere."""
+    out = np.zeros(where.shape, np.float32)
+    out[where] = x
+    return out
+
+
+def actor_critic(spec, seed, settings):
+    """Begin a training: make the actor, close to the uniform policy, the critic, and their optimiser."""
+    gens = generators([seed])
+    actor = AgentMLP(gens, spec.n, spec.obs, settings.hidden, spec.actions)
+    critic = MLP(gens, spec.state, (settings.hidden, settings.hidden, 1))
     with torch.no_grad():
-        values = critic(torch.tensor(data.state)[None])[0, :, 0].numpy()
-    adv = advantages(data, values, s.gamma, s.lam)
-    t = {
-        "o": data.obs[row],
-        "s": data.state[row],
-        "avail": data.avail[row],
-        "a": data.action.astype(np.int64),
-        "adv": adv,
-        "v": values[row],
-        "target": adv + values[row],
-    }
-    t = {k: torch.from_numpy(v) for k, v in t.items()}
+        actor.rest.layers[-1].weight.mul_(0.01)
+    adam = torch.optim.Adam([*actor.parameters(), *critic.parameters()], settings.lr, eps=1e-5, fused=True)
+    return actor, critic, adam
+
+
+def battles_of(env, slots):
+    """Make what fights MAPPO's battles in an environment, so many side by side: SMAX's compiled, others' step by step."""
+    if env.startswith("smax:"):
+        from omac.behaviour.compiled import CompiledBattles
+
+        return CompiledBattles(env.removeprefix("smax:"), slots)
+    return SteppedBattles(make(env, slots))
+
+
+def ppo_update(actor, critic, adam, fought, s, rng):
+    """Make epochs of clipped PPO steps on one set of whole battles.
+
+    Args:
+        actor, critic, adam: as `actor_critic` makes them; they change.
+        fought: Fought.
+        s: Mappo.
+        rng: what shuffles the rows.
+    Returns:
+        {name: mean loss}.
+    """
+    state, avail, action, old = map(torch.from_numpy, (fought.state, fought.avail, fought.action, fought.log_pi))
+    action = action.long()
     with torch.no_grad():
-        t["old"] = torch.cat(
-            [
-                _log_pi(actor, o, m, a)[0]
-                for o, m, a in zip(*(t[k].split(4096) for k in ("o", "avail", "a")), strict=True)
-            ]
-        )
+        values = critic(state[None])[0, :, 0]
+        final = critic(torch.from_numpy(fought.final)[None])[0, :, 0]
+    adv = torch.from_numpy(advantages(fought, values.numpy(), final.numpy(), s.gamma, s.lam))
+    target = adv + values
+    # the fallen see nothing and have no choice: of their rows, a third of all, the actor computes one per agent
+    obs = PackedObservations(fought.obs)
     parameters = [*actor.parameters(), *critic.parameters()]
     seen = []
     for _ in range(s.epochs):
-        for i in np.array_split(rng.permutation(len(row)), s.minibatches):
-            b = {k: v[i] for k, v in t.items()}
-            log_pi, entropy = _log_pi(actor, b["o"], b["avail"], b["a"])
-            ratio = (log_pi - b["old"]).exp()
-            gain = ((b["adv"] - b["adv"].mean()) / (b["adv"].std() + 1e-8))[:, None]
+        for i in map(torch.from_numpy, np.array_split(rng.permutation(len(state)), s.minibatches)):
+            log_p = log_probs(actor(obs.at(i[None]))[0], avail[i])
+            ratio = (log_p.gather(-1, action[i][..., None])[..., 0] - old[i]).exp()
+            entropy = -(log_p.exp() * log_p).sum(-1).mean()
+            gain = ((adv[i] - adv[i].mean()) / (adv[i].std() + 1e-8))[:, None]
             loss_pi = -torch.min(ratio * gain, ratio.clamp(1 - s.clip, 1 + s.clip) * gain).mean()
-            v = critic(b["s"][None])[0, :, 0]
-            clipped = b["v"] + (v - b["v"]).clamp(-s.clip, s.clip)
-            loss_v = 0.5 * torch.max((v - b["target"]).square(), (clipped - b["target"]).square()).mean()
+            v = critic(state[i][None])[0, :, 0]
+            clipped = values[i] + (v - values[i]).clamp(-s.clip, s.clip)
+            loss_v = 0.5 * torch.max((v - target[i]).square(), (clipped - target[i]).square()).mean()
             adam.zero_grad()
-            (loss_pi + s.value * loss_v - s.entropy * entropy.mean()).backward()
+            (loss_pi + s.value * loss_v - s.entropy * entropy).backward()
             torch.nn.utils.clip_grad_norm_(parameters, s.max_grad_norm, error_if_nonfinite=True)
             adam.step()
-            seen.append((loss_pi.item(), loss_v.item(), entropy.mean().item()))
-    return dict(zip(("policy_loss", "value_loss", "entropy"), np.mean(seen, 0).tolist(), strict=True))
-
-
-def _log_pi(actor, o, avail, a):
-    """log pi(a|o) over available actions [M,n], and its entropy [M,n]."""
-    log_p = F.log_softmax(actor(o[None])[0].masked_fill(~avail, MASKED), -1)
-    return log_p.gather(-1, a[..., None])[..., 0], -(log_p.exp() * log_p).sum(-1)
+            seen.append(torch.stack([loss_pi, loss_v, entropy]).detach())
+    return dict(zip(("policy_loss", "value_loss", "entropy"), torch.stack(seen).mean(0).tolist(), strict=True))
