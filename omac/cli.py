@@ -300,23 +300,29 @@ def import_(args):
 
 
 def export(args):
-    from omac.paths import shown
+    from omac.paths import need_place, shown
     from omac.study.publish import export_data
 
+    if args.out and args.layout != "vault":
+        need_place(args.out)
     path, sha256 = export_data(args.dataset, args.layout, args.out)
     print(f"{shown(path)}  digest {sha256}")
 
 
 def release(args):
-    from omac.paths import shown
+    from omac.paths import need_place, shown
     from omac.study.publish import release_suite
 
+    if args.out:
+        need_place(args.out, ".zip")
     print(shown(release_suite(args.out)))
 
 
 def card(args):
     from omac.datasets.cards import card_text
+    from omac.paths import need_file
 
+    need_file(args.file)
     print(card_text(args.file))
 
 
@@ -358,10 +364,13 @@ def controls(args):
 
 def check(args):
     from omac.data.episodes import Episodes
+    from omac.datasets.digest import check_identity
     from omac.envs import fits, make, missing
-    from omac.paths import shown
+    from omac.paths import need_file, shown
 
+    need_file(args.file)
     data = Episodes.load(args.file)
+    check_identity(data, shown(args.file))
     env = f"{data.spec.env}:{data.spec.map}"
     reason = missing(env)
     there = data.spec if reason else make(env, 1).spec
@@ -379,7 +388,7 @@ def train(args):
     from omac.config.hyper import load_params
     from omac.config.names import check_trained_on
     from omac.config.params import check_list, check_seeds
-    from omac.paths import BUILD, shown
+    from omac.paths import BUILD, need_place, shown
     from omac.study.cell import cell_settings, run_cell
     from omac.study.prepare import ensure, home
 
@@ -392,6 +401,7 @@ def train(args):
     cell_settings(params, args.dataset, args.algorithm, args.variant, profile, args.device, args.temperature)
     name = f"{args.dataset}-{args.algorithm}-{args.variant}-{profile}"
     out = args.out or BUILD / "train" / f"{name}.csv"
+    need_place(out, ".csv")
     ensure(args.dataset, params, folder)
     chosen = {"temperatures": args.temperature, "seeds": args.seeds}
     rows = run_cell(args.dataset, args.algorithm, args.variant, profile, out, args.device, params, folder, **chosen)[0]
