@@ -3,8 +3,8 @@
 python benchmarks/mutants.py [modules ...] [--each 12] [--minutes 40]    such as nn/losses; a sample of each module's mutants
 
 A mutant that no test notices is a hole in the tests, or changes nothing that can be seen. Its code is put in the place of the
-real function's in a process of its own; no file is touched. Code outside functions is left alone. Slow tests are left out, so
-that a mutant which survives here may still be caught by them.
+real function's in a process of its own; no file is touched. Code outside functions is left alone. Slow tests are left out but for
+--slow, so that a mutant which survives here may still be caught by them.
 """
 
 import argparse
@@ -24,19 +24,24 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 120  # of a processor that the tests of one mutant may take
 EQUATIONS = ("diagnosed", "equations", "algorithms", "policies")
+TRAINING = ("switches", "checksums", "seeds", *EQUATIONS)
 TARGETS = {  # module: the test files that hold it, the quickest first
     **dict.fromkeys(("nn/losses", "nn/policy", "nn/igm", "nn/expectile", "nn/factorization"), EQUATIONS),
     **dict.fromkeys(("nn/networks", "nn/rows"), (*EQUATIONS, "evaluation")),
     **dict.fromkeys(
         (f"algorithms/{name}" for name in ("omac", "bc", "icq", "omar", "bcq", "cql", "common")), EQUATIONS
     ),
-    "training/replay": ("switches", *EQUATIONS),
+    **dict.fromkeys(
+        (f"training/{name}" for name in ("replay", "state", "parameters", "diagnostics", "checkpoint")), TRAINING
+    ),
+    "training/trainer": TRAINING,
     "data/episodes": ("episodes", "digest"),
     "data/validation": ("episodes",),
     "evaluation": ("evaluation",),
     "analysis/statistics": ("statistics",),
-    "claims/criteria": ("verdict",),
-    "claims/evidence": ("verdict",),
+    **dict.fromkeys(
+        (f"claims/{name}" for name in ("criteria", "evidence", "verdicts", "report", "paper_numbers")), ("verdict",)
+    ),
 }
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -251,6 +256,9 @@ def main():
     parser.add_argument(
         "--seconds", type=float, default=60, help="of a processor for each: the quickest tests that fit"
     )
+    parser.add_argument(
+        "--slow", action="store_true", help="slow tests too, where they are among the quickest that fit"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -266,7 +274,7 @@ def main():
         for module in modules:
             importlib.import_module(name_of(module))
         files = [str(ROOT / "tests" / f"test_{name}.py") for name in names]
-        words = ["-q", "-m", "not slow", "-p", "no:cacheprovider", *files]
+        words = ["-q", *([] if args.slow else ["-m", "not slow"]), "-p", "no:cacheprovider", *files]
         pytest.main(words, plugins=[Loop(modules, args, until, out)])
 
 

@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 from omac.config.names import read_yaml
-from omac.paths import BUILD, ROOT, alone, atomic, shown
+from omac.paths import BUILD, ROOT, alone, atomic, need_file, shown
 from omac.schema import (
     CONTROLS,
     HIGHEST,
@@ -119,6 +119,7 @@ def read_table(path, **options):
     """
     import pandas as pd
 
+    need_file(path)
     return pd.read_csv(io.BytesIO(unseal(Path(path).read_bytes(), shown(path))), **options)
 
 

@@ -5,6 +5,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
 import tomllib
 from pathlib import Path
@@ -13,6 +14,7 @@ PROJECT = "omac"  # this project's name in its pyproject.toml
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 FULL_IN_WORDS = ("No space left on device", "not enough space on the disk", "quota exceeded", "unexpected pos")  # torch
 HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # of a lock; others: no locks there
+NO_FILES = {stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 WAIT = 2  # seconds between two tries to get at what another process works on
 
 
@@ -98,13 +100,49 @@ def need_room(path, size):
         raise disk_full(path, size)
 
 
+def need_file(path):
+    """Raise OSError, in one line, where a file is to be read or written and a device, a pipe or a socket is there.
+
+    What is read from them need not end, and writing would put a file in their place. A folder, and nothing at all, are named
+    by whoever opens them.
+    """
+    try:
+        kind = NO_FILES.get(stat.S_IFMT(os.stat(path).st_mode))
+    except OSError:
+        return
+    if kind:
+        raise OSError(f"{shown(path)} is {kind}; a file is needed")
+
+
+def need_place(path, ending=""):
+    """Raise OSError, in one line, where no file can be written: before the work whose result it holds.
+
+    Args:
+        path: of the file.
+        ending: what its name must end in.
+    """
+    path = Path(path)
+    need_file(path)
+    if path.is_dir():
+        raise OSError(f"{shown(path)} is a folder; name the file to write")
+    if not path.name.endswith(ending):
+        raise OSError(f"{shown(path)}: the name of the file to write must end in {ending}")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise OSError(f"{shown(path)} cannot be there: {shown(above)} is a file")
+    if not os.access(above, os.W_OK):
+        raise OSError(f"{shown(path)} cannot be there: nothing may be written into {shown(above)}")
+
+
 @contextlib.contextmanager
 def atomic(path):
     """Yield a temporary path beside `path`; rename it into place on success, remove it on failure.
 
-    Its name is this writer's alone, also among machines that share the folder. Raises DiskFull where there is no room.
+    Its name is this writer's alone, also among machines that share the folder. Raises DiskFull where there is no room, OSError
+    where the path is no file's.
     """
     path = Path(path)
+    need_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(8)}.part")
     try:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -371,6 +372,47 @@ def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monke
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"):
         DaskBackend("local", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["silent", "another server", "nothing", "no port"])
+def test_a_scheduler_that_does_not_answer_ends_in_one_line_and_in_time(what, monkeypatch):
+    """Dask itself waits for ever for the first, and asks for exabytes of memory for the answer of the second."""
+    pytest.importorskip("distributed")
+    from omac.study import dask_runner
+
+    monkeypatch.setattr(dask_runner, "PATIENCE", 5)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}" if what != "no port" else "tcp://127.0.0.1:port"
+        if what in ("silent", "another server"):
+            server.listen(5)
+        if what == "another server":
+            threading.Thread(
+                target=lambda: server.accept()[0].sendall(b"HTTP/1.1 400 Bad\r\n\r\n"), daemon=True
+            ).start()
+        begun = time.monotonic()
+        with pytest.raises(OSError, match=f"--dask {address}: no Dask scheduler answers there within 5 s") as error:
+            dask_runner.DaskBackend(address, 2)
+    assert time.monotonic() - begun < 60 and "\n" not in str(error.value)
+
+
+def test_a_scheduler_without_workers_or_that_has_gone_is_said_once(monkeypatch, capsys):
+    pytest.importorskip("distributed")
+    from omac.study import dask_runner
+
+    def gone():
+        raise OSError("ConnectionPool closing.")
+
+    monkeypatch.setattr(dask_runner, "PATIENCE", 0)
+    monkeypatch.setattr(dask_runner, "connect", lambda address: nullcontext(client))
+    for there, said in (({}, 1), ({"a": 1}, 0), (None, 1)):
+        client = SimpleNamespace(nthreads=gone if there is None else lambda there=there: there)
+        with dask_runner.DaskBackend("tcp://x:1", 2) as backend:
+            backend.under_way["cell@a"] = {}, SimpleNamespace(done=lambda: False)
+            assert [backend.poll("cell@a") for _ in range(3)] == [None] * 3
+            assert backend.width == len(there or ())
+        assert capsys.readouterr().out.count("waiting: the scheduler has no workers; start them with") == said
 
 
 def test_workers_that_are_slow_to_end_do_not_make_a_finished_study_fail(monkeypatch):

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from omac.cli import main
 from omac.data.episodes import Episodes
 from omac.data.validation import DataError
 from omac.datasets import digest as digests
@@ -72,6 +73,31 @@ def test_the_digest_of_known_data_is_the_same_on_every_machine():
     assert digest.provenance == {"env": "toy", "policies": ["a"], "seed": 0, "versions": {"numpy": "2.4.6"}}
 
 
+@pytest.mark.parametrize("key", ["note of mine", "origin", "simulator"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), {"a": [1, {"b": float("inf")}]}])
+def test_an_attribute_with_a_number_that_is_not_finite_is_named(key, value, toy, tmp_path, capsys):
+    """It equals nothing, itself neither, so that such data would be made anew for ever."""
+    file = tmp_path / "toy.h5"
+    replace(toy, about={**toy.about, key: value if key != "origin" else {"files": value}}).save(file)
+    for command in ("check", "card"):
+        assert main([command, str(file)]) == 1
+        said = capsys.readouterr().err
+        assert f"toy.h5: attribute {key}: a number that is not finite, in " in said and said.count("\n") == 1
+    with pytest.raises(DataError, match=f"toy-line-random: attribute {key}: a number that is not finite"):
+        registry.identify(Episodes.load(file), "toy-line-random", tmp_path, made=True)
+
+
+def test_an_id_that_two_episodes_have_is_named(toy, tmp_path, capsys):
+    """Of one that is unknown, both would count as that; and a sample would be taken for a larger one."""
+    replace(toy, id=np.r_[7, toy.id[1:]], about={**toy.about, "sample_of": 300, "sample_seed": 0, "parent": "p"}).save(
+        tmp_path / "toy.h5"
+    )
+    assert main(["check", str(tmp_path / "toy.h5")]) == 1
+    assert "toy.h5: id: 2 episodes have the id 7 (likely cause: files joined twice" in capsys.readouterr().err
+    with pytest.raises(DataError, match="toy-line-random: id: 2 episodes have the id 7"):
+        of(Episodes.load(tmp_path / "toy.h5"))
+
+
 def test_the_digest_does_not_depend_on_the_width_of_integers():
     data = tiny()
     wide = replace(data, action=data.action.astype(np.int64), id=data.id.astype(np.int32))
@@ -96,7 +122,7 @@ CHANGES = {
     "terminated": (lambda x: ~x, "flags or labels"),
     "truncated": (lambda x: ~x, "flags or labels"),
     "win": (lambda x: ~x, "flags or labels"),
-    "id": (lambda x: x + 1, "flags or labels"),
+    "id": (lambda x: x + 300, "flags or labels"),
     "policy": (lambda x: x + 1, "flags or labels"),
 }
 

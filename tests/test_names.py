@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -633,6 +634,43 @@ def test_episodes_are_not_begun_where_the_disk_has_no_room_for_them(toy, tmp_pat
     ):
         toy.save(tmp_path / "target" / "a.h5")
     assert set(asked) == {tmp_path / "target"} and not list((tmp_path / "target").iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="no devices")
+@pytest.mark.parametrize("command", ["check", "card", "table", "import"])
+@pytest.mark.parametrize("kind", ["a device", "a pipe", "a socket"])
+def test_what_is_no_file_and_need_not_end_is_not_read(command, kind, tmp_path, capsys):
+    path = tmp_path / "x"
+    with socket.socket(socket.AF_UNIX) as s:
+        if kind == "a socket":
+            s.bind(str(path))
+        elif kind == "a pipe":
+            os.mkfifo(path)
+        else:
+            path = Path("/dev/zero")
+        more = ["--layout", "pymarl", "--env", "e", "--map", "m", "--level", "l", "--policies", "p"]
+        assert main([command, str(path), *(more if command == "import" else [])]) == 1
+    said = capsys.readouterr().err
+    assert said == f"error: {path} is {kind}; a file is needed\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("/dev/null", "/dev/null is a device; a file is needed"),
+        ("", "is a folder; name the file to write"),
+        ("file/x", "cannot be there: .*file is a file"),
+        ("file/a/b/x", "cannot be there: .*file is a file"),
+    ],
+)
+def test_nothing_is_written_in_the_place_of_what_is_no_file(place, said, tmp_path):
+    """A device would be a file from then on, for every program of the machine."""
+    (tmp_path / "file").write_text("old")
+    begun = []
+    with pytest.raises(OSError, match=said) as error, atomic(tmp_path / place):
+        begun.append(1)
+    assert not begun and one_line(error) and (tmp_path / "file").read_text() == "old"
+    assert Path("/dev/null").is_char_device()
 
 
 def test_a_misspelt_variable_of_the_environment_is_named_with_the_nearest(monkeypatch, capsys):

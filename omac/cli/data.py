@@ -81,9 +81,11 @@ def add_export(command):
 
 
 def export(args):
-    from omac.paths import shown
+    from omac.paths import need_place, shown
     from omac.study.publish import export_data
 
+    if args.out and args.layout != "vault":
+        need_place(args.out)
     path, sha256 = export_data(args.dataset, args.layout, args.out)
     print(f"{shown(path)}  digest {sha256}")
 
@@ -94,9 +96,11 @@ def add_release(command):
 
 
 def release(args):
-    from omac.paths import shown
+    from omac.paths import need_place, shown
     from omac.study.publish import release_suite
 
+    if args.out:
+        need_place(args.out, ".zip")
     print(shown(release_suite(args.out)))
 
 
@@ -107,7 +111,9 @@ def add_card(command):
 
 def card(args):
     from omac.datasets.cards import card_text
+    from omac.paths import need_file
 
+    need_file(args.file)
     print(card_text(args.file))
 
 
@@ -133,10 +139,13 @@ def add_check(command):
 
 def check(args):
     from omac.data.episodes import Episodes
+    from omac.datasets.digest import check_identity
     from omac.envs import fits, make, missing
-    from omac.paths import shown
+    from omac.paths import need_file, shown
 
+    need_file(args.file)
     data = Episodes.load(args.file)
+    check_identity(data, shown(args.file))
     env = f"{data.spec.env}:{data.spec.map}"
     reason = missing(env)
     there = data.spec if reason else make(env, 1).spec

@@ -8,7 +8,7 @@ import os
 
 import yaml
 
-from omac.paths import ROOT, shown
+from omac.paths import ROOT, need_place, shown
 from omac.schema import HELD, LABEL, LEVELS, MAPS, NAMES, RATIOS, SIMULATED
 
 SHORT = 120  # characters of the names that an error lists; of longer lists it says the nearest alone
@@ -162,6 +162,8 @@ def _check_value(where, name, value, default):
             check_name("profile", one, read_yaml(ROOT / "params.yaml")["profiles"], where)
         elif name == "dataset":
             check_trained_on(one)
+        elif name == "out":
+            need_place(ROOT / one, ".csv")
         elif name in OF_NOTEBOOKS:
             what, known = OF_NOTEBOOKS[name]
             check_name(what, str(one), known, where)

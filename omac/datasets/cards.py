@@ -69,6 +69,7 @@ def policies(data):
 def card_text(path):
     """The card of a file as printed by `python -m omac card`. Raises DataError for a file that does not pass the checks."""
     data = Episodes.load(path)
+    digest.check_identity(data, shown(path))
     about = data.about
     lines = [
         f"{shown(path)}",

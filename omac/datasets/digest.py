@@ -98,8 +98,9 @@ def of(data, parent=None):
     Returns:
         A Digest.
     Raises:
-        ValueError: the data name another parent.
+        ValueError: the data name another parent. DataError: as `check_identity`.
     """
+    check_identity(data, "-".join(str(data.about.get(k)) for k in ("source", "map", "level")))
     named = data.about.get("parent", parent)
     if parent is not None and named != parent:
         raise ValueError(f"the sample was drawn from {named}, its parent is {parent} now: draw it again")
@@ -111,6 +112,23 @@ def of(data, parent=None):
     battles = hashlib.sha256(b"".join(x.tobytes() for x in fields.values())).hexdigest()
     moments = {**_moments("obs", data.obs), **_moments("state", data.state)}
     return Digest(_identity(battles, sizes, provenance), battles, sizes, provenance, moments, _episodes(fields))
+
+
+def check_identity(data, name):
+    """Raise DataError for Episodes that no digest can identify, called `name`.
+
+    An attribute holds a number that is not finite, which equals nothing, itself neither; or two episodes have one id.
+    """
+    for key, value in data.about.items():
+        try:
+            _canonical(value)
+        except ValueError:
+            found = "a number that is not finite, in " + json.dumps(value)
+            raise DataError(name, f"attribute {key}", found, "a damaged file, or one made by hand") from None
+    ids, counts = np.unique(data.id, return_counts=True)
+    if counts.max() > 1:
+        found = f"{counts.max()} episodes have the id {ids[counts.argmax()]}"
+        raise DataError(name, "id", found, "files joined twice, or a sample drawn with replacement")
 
 
 def write(digest, path):

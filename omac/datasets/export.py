@@ -12,7 +12,7 @@ import numpy as np
 from omac.config.names import check_name
 from omac.data import hdf5
 from omac.datasets.loaders import kept
-from omac.paths import atomic, need_room
+from omac.paths import atomic, need_room, shown
 from omac.progress import bar
 
 ENDINGS = {"hdf5": ".h5", "pymarl": ".pymarl.h5", "vault": ".vlt"}  # of each layout
@@ -84,6 +84,8 @@ def write_vault(data, path):
         "infos": {"state": data.state[row][None], "legals": data.avail[row].astype(np.float32)[None]},
     }
     uid, steps = data.about["level"].capitalize(), len(data.reward)
+    if (path / uid).exists() and not (path / uid / "metadata.json").is_file():
+        raise OSError(f"{shown(path / uid)} is there and is no Vault: name another folder with --out")
     about = {k: data.about[k] for k in ("env", "map", "level", "source")}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:

@@ -11,7 +11,7 @@ from omac.datasets import digest
 from omac.datasets.loaders import catalogue, download, kept
 from omac.datasets.pull import whole
 from omac.datasets.registry import DataSet, digest_path, identify
-from omac.paths import ROOT, shown
+from omac.paths import ROOT, need_file, shown
 from omac.schema import KNOWN_LEVELS, MAPS
 
 LAYOUTS = {"pymarl": "pymarl", "vault": "vault", "madt": "madt_pickle", "hdf5": None}  # and their loaders
@@ -81,6 +81,7 @@ def _check_word(what, value, pattern=r"\w+"):
 
 def _files(path, layout):
     """The files to read, and where they come from {address, files}. Raises DataError where there is nothing."""
+    need_file(path)
     if not path.exists():
         raise DataError(shown(path), "file", "does not exist", "a misspelt path")
     if layout == "vault":

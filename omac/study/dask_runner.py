@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+import queue
+import threading
 import time
 import traceback
 from contextlib import ExitStack, suppress
@@ -16,6 +18,8 @@ from omac.paths import BUILD, ROOT, atomic, shown
 from omac.study.pipeline import ENV, Ended, dvc, log_of
 from omac.study.prepare import ensure, home
 from omac.training import source_hash
+
+PATIENCE = 60  # seconds that a scheduler may take to answer; seconds between two looks for workers
 
 
 @cache
@@ -85,6 +89,35 @@ def check_address(address):
         raise ValueError(f"--dask is {address!r}; it takes local, or a scheduler's address such as tcp://host:8786")
 
 
+def connect(address):
+    """Return a Client of the scheduler at an address. Raises OSError, in one line, where none answers within PATIENCE.
+
+    Dask waits for ever for a server that takes the connection and says nothing, and takes an answer of another kind of server for
+    the length of a message.
+    """
+    from distributed import Client
+
+    found = queue.SimpleQueue()
+
+    def ask():
+        try:
+            found.put(Client(address, timeout=PATIENCE))
+        except Exception as e:
+            found.put(e)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = found.get(timeout=PATIENCE)
+    except queue.Empty:
+        answer = TimeoutError()
+    if isinstance(answer, Exception):
+        raise OSError(
+            f"--dask {address}: no Dask scheduler answers there within {PATIENCE} seconds ({type(answer).__name__}): start one with "
+            "`dask scheduler`, or correct the address that it prints"
+        ) from None
+    return answer
+
+
 class DaskBackend:
     """Cells on Dask: on `jobs` worker processes here ("local"), or on a scheduler's own. Rows are written and recorded here.
 
@@ -99,14 +132,15 @@ class DaskBackend:
             from distributed import Client, LocalCluster
         except ImportError as e:
             raise RuntimeError("--dask needs the package distributed: pip install -e '.[dask]'") from e
-        self.under_way = {}
+        self.under_way, self.looked, self.idle = {}, -math.inf, False
         with ExitStack() as stack:
             if address == "local":
                 stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": ENV}))
                 one = {"threads_per_worker": 1, "memory_limit": None, "local_directory": str(BUILD / "dask")}
                 address = LocalCluster(n_workers=jobs, dashboard_address=None, security=True, **one)
                 stack.callback(close_workers, address)
-            self.client = stack.enter_context(Client(address))
+            client = connect(address) if isinstance(address, str) else Client(address)
+            self.client = stack.enter_context(client)
             self.open = stack.pop_all()
 
     def __enter__(self):
@@ -117,8 +151,11 @@ class DaskBackend:
 
     @property
     def width(self):
-        """How many cells run side by side now."""
-        return len(self.client.nthreads())
+        """How many cells run side by side now; none where the scheduler has gone."""
+        try:
+            return len(self.client.nthreads())
+        except OSError:
+            return 0
 
     def submit(self, item, cell):
         """Hand a cell to the scheduler; one whose data are not here fails at once."""
@@ -129,12 +166,24 @@ class DaskBackend:
         except ValueError as e:
             self.under_way[item] = failed(item, e)
 
+    def look_for_workers(self):
+        """Say so, once, while there is nobody to run what was handed over; look every PATIENCE seconds."""
+        if time.monotonic() < self.looked + PATIENCE:
+            return
+        self.looked, was_idle = time.monotonic(), self.idle
+        self.idle = self.width == 0
+        if self.idle and not was_idle:
+            print(
+                "waiting: the scheduler has no workers; start them with `dask worker ADDRESS --nthreads 1`", flush=True
+            )
+
     def poll(self, item):
         """None while a cell is under way; then its rows are written and told to DVC: Ended."""
         if isinstance(self.under_way[item], Ended):
             return self.under_way[item]
         cell, future = self.under_way[item]
         if not future.done():
+            self.look_for_workers()
             return None
         try:
             rows, seconds = future.result()
