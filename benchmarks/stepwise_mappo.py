@@ -5,7 +5,7 @@ lock-step, everything recorded, every agent's row through the network. Learns wh
 import numpy as np
 import torch
 
-from omac.behaviour.lock_steps import log_probs
+from omac.behaviour.lock_steps import masked_log_softmax
 from omac.behaviour.mappo import UNIT
 from omac.evaluation import BatchedPolicy, rollout
 
@@ -64,5 +64,5 @@ def update(actor, critic, adam, data, s, rng):
 
 def _log_pi(actor, o, avail, a):
     """log pi(a|o) over available actions [M,n], and its entropy [M,n]."""
-    log_p = log_probs(actor(o[None])[0], avail)
+    log_p = masked_log_softmax(actor(o[None])[0], avail)
     return log_p.gather(-1, a[..., None])[..., 0], -(log_p.exp() * log_p).sum(-1)

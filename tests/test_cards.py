@@ -7,7 +7,9 @@ import pytest
 
 from omac.datasets import cards
 from omac.datasets.coverage import coverage, project, saco
+from omac.envs.smax_maps import CARD
 from omac.files import read_table
+from omac.paths import ROOT
 
 
 def test_a_cards_facts_equal_literal_counts(toy):
@@ -68,6 +70,16 @@ def test_saco_is_1_without_a_pair_twice_and_halves_when_all_is_there_twice(toy):
     assert saco(data)[0] == 1 and saco(twice)[0] == 0.5
     nearly = replace(twice, state=twice.state + np.float32(1e-6))  # last bits make no new pairs
     assert saco(replace(nearly, state=np.where(nearly.state < 1, nearly.state, twice.state)))[0] == 0.5
+
+
+def test_a_card_says_of_smaxs_maps_what_is_known_today_and_of_others_what_the_file_says():
+    smax, other = ({"source": s, "map": "corridor", "note": "old", "conversion": "a"} for s in ("smax", "own"))
+    assert cards.notes(smax) == {"note": CARD["corridor"], "conversion": "a"}
+    assert cards.notes(other) == {"note": "old", "conversion": "a"}
+    assert cards.notes({"source": "smax", "map": "6h_vs_8z"}) == {"note": "", "conversion": ""}
+    for name, note in CARD.items():  # the committed cards
+        card = read_table(ROOT / "data" / "cards" / f"smax-{name}.csv", dtype=str).set_index("fact")
+        assert (card.loc["note"] == note).all()
 
 
 @pytest.mark.slow

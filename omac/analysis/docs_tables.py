@@ -3,6 +3,8 @@
 What a table says is discussed on the page of docs/ that links to it.
 """
 
+import json
+
 import pandas as pd
 
 from omac.analysis.choice import choice_table, read_choosing
@@ -140,6 +142,13 @@ def _data(overview, real):
             f"is the first step at which the mean win rate over {LAST_UPDATES} updates is 0.9.",
             behaviour_policies(),
         ),
+        "behaviour_tries": (
+            "Tries of MAPPO with other settings",
+            f"5m_vs_6m; one seed each, stopped early, actions sampled; means over the last {LAST_UPDATES} updates. `settings` and `simulator`: what "
+            "differs from the map's own. The last two columns are the committed training's after as many battle-steps, mean over its "
+            "seeds. `core-minutes`: of the processor, on a machine that did other work beside. The rows are in `data/tries`.",
+            behaviour_tries("5m_vs_6m"),
+        ),
         "odis_offline": (
             "ODIS 3m medium, offline metrics",
             "Real StarCraft II data; mean ± std over seeds (ddof 0) of the last networks, on held-out episodes.",
@@ -260,3 +269,33 @@ def behaviour_policies():
         lines,
         columns=["map", "seed", "million battle-steps", "return", "win rate", "90 % wins after (million battle-steps)"],
     )
+
+
+def behaviour_tries(map_name):
+    """Tabulate what MAPPO came to with other settings or in another simulator: a line per try and seed."""
+    own = [curve for _, curve in read_table(DATA / "behaviour" / f"smax-{map_name}.csv").groupby("seed")]
+    lines = []
+    for x in read_table(DATA / "tries" / f"smax-{map_name}.csv").to_dict("records"):
+        beside = pd.concat([curve[curve["steps"] < x["battle_steps"]].tail(LAST_UPDATES) for curve in own])
+        lines.append(
+            {
+                "try": x["try"],
+                "settings": _pairs(x["settings"]),
+                "simulator": _pairs(x["simulator"]),
+                "seed": x["seed"],
+                "million battle-steps": f"{x['battle_steps'] / 1e6:.2f}",
+                "return": f"{x['return']:.2f}",
+                "win rate": f"{x['win_rate']:.3f}",
+                "entropy": f"{x['entropy']:.2f}",
+                "core-minutes": f"{x['core_minutes']:.1f}",
+                "machine": x["machine"],
+                "own return": f"{beside['return'].mean():.2f}",
+                "own win rate": f"{beside['win_rate'].mean():.3f}",
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _pairs(text):
+    """Settings, kept as JSON, in words."""
+    return ", ".join(f"{k} {v}" for k, v in json.loads(text).items()) or "none"

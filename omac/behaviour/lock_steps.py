@@ -37,7 +37,7 @@ class Fought(NamedTuple):
     final: np.ndarray
 
 
-def log_probs(logits, avail):
+def masked_log_softmax(logits, avail):
     """Return log pi(.|o) over available actions: logits [...,A], avail bool [...,A]."""
     return torch.log_softmax(logits.masked_fill(~avail, MASKED), -1)
 
@@ -58,7 +58,7 @@ class SteppedBattles:
         seen = {k: np.concatenate([getattr(s.view, k)[s.live] for s in steps]) for k in ("obs", "state", "avail")}
         action = np.concatenate([s.action[s.live] for s in steps])
         with torch.no_grad():
-            log_p = log_probs(actor(torch.from_numpy(seen["obs"])[None])[0], torch.from_numpy(seen["avail"]))
+            log_p = masked_log_softmax(actor(torch.from_numpy(seen["obs"])[None])[0], torch.from_numpy(seen["avail"]))
         log_pi = np.take_along_axis(log_p.numpy(), action[..., None], -1)[..., 0]
         final = np.concatenate([s.after.view.state[s.live & s.after.truncated] for s in steps])
         return Fought(live=live, **ends, **seen, action=action, log_pi=log_pi, final=final)

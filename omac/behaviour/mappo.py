@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from omac.behaviour.lock_steps import SteppedBattles, log_probs
+from omac.behaviour.lock_steps import SteppedBattles, masked_log_softmax
 from omac.envs import make
 from omac.evaluation import battle_seeds
 from omac.files import write_csv
@@ -197,7 +197,7 @@ def ppo_update(actor, critic, adam, fought, s, rng):
     seen = []
     for _ in range(s.epochs):
         for i in map(torch.from_numpy, np.array_split(rng.permutation(len(state)), s.minibatches)):
-            log_p = log_probs(actor(obs.at(i[None]))[0], avail[i])
+            log_p = masked_log_softmax(actor(obs.at(i[None]))[0], avail[i])
             ratio = (log_p.gather(-1, action[i][..., None])[..., 0] - old[i]).exp()
             entropy = -(log_p.exp() * log_p).sum(-1).mean()
             gain = ((adv[i] - adv[i].mean()) / (adv[i].std() + 1e-8))[:, None]

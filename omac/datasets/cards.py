@@ -8,6 +8,7 @@ import pandas as pd
 from omac.data.episodes import Episodes
 from omac.datasets import digest
 from omac.datasets.coverage import coverage, project, saco
+from omac.envs.smax_maps import CARD
 from omac.files import read_table, write_csv
 from omac.paths import ROOT, shown
 
@@ -79,12 +80,21 @@ def card_text(path):
             if "sample_of" in about
             else ""
         ),
-        *(f"  {about[k]}" for k in NOTES if k in about),
+        *(f"  {text}" for text in notes(about).values() if text),
         f"  agents {data.spec.n}, observation {data.spec.obs}, state {data.spec.state}, actions {data.spec.actions}, horizon {data.spec.horizon}",
         f"  digest {digest.of(data).sha256}",
     ]
     lines += [f"  {k:38} {_short(v)}" for k, v in facts(data).items()]
     return "\n".join([*lines, "", policies(data).to_string(index=False, float_format="%.3f", na_rep=UNKNOWN)])
+
+
+def notes(about):
+    """Return {name: text} of the attributes of a data set: what a file says of its map, and of how it was read.
+
+    Of a map of SMAX it is said what is known today, whatever was known when its battles were fought.
+    """
+    said = {name: about.get(name, "") for name in NOTES}
+    return said | {"note": CARD.get(about["map"], "")} if about["source"] == "smax" else said
 
 
 def read_levels(paths):
@@ -111,7 +121,7 @@ def write_cards(parts, folder=ROOT / "data" / "cards"):
     """
     first = next(iter(parts.values()))
     stem, tables = f"{first.about['source']}-{first.spec.map}", {}
-    about = {k: {"digest": digest.of(d).sha256, **{w: d.about.get(w, "") for w in NOTES}} for k, d in parts.items()}
+    about = {k: {"digest": digest.of(d).sha256, **notes(d.about)} for k, d in parts.items()}
     known = {k: {**facts(d), **about[k]} for k, d in parts.items()}
     known = {k: {name: _short(v) for name, v in x.items()} for k, x in known.items()}
     tables[""] = pd.DataFrame(known).fillna("0").rename_axis("fact").reset_index()  # a level without unknown outcomes
