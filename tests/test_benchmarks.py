@@ -1,6 +1,7 @@
 """The benchmark's arithmetic: what it makes of the times that it measured; and that what it times is what a cell runs."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -17,6 +18,7 @@ from omac.training.trainer import Trainer
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import cells  # noqa: E402
 import costs  # noqa: E402
+import footprint  # noqa: E402
 import measure  # noqa: E402
 import mutants  # noqa: E402
 
@@ -237,3 +239,16 @@ def test_every_mutant_of_a_function_is_another_function():
         told = [(x.co_code, x.co_consts, x.co_names) for x in (code, plain)]
         assert told[0] != told[1], mutant.what
         assert mutant.function == ("f",) and 3 <= mutant.line <= 4
+
+
+# --- what a container would hold
+
+
+def test_the_page_on_installation_has_each_measured_size_once_and_the_walkthrough_fits_2_gb():
+    text = footprint.PAGE.read_text()
+    sizes = {"downloaded": ("downloaded", 3e6), "installed": ("installed", 4e6), "peak memory": ("peak memory", 5e6)}
+    assert "| downloaded | 3 |\n| installed | 4 |\n| peak memory | 5 |" in footprint.with_sizes(text, sizes)
+    with pytest.raises(ValueError, match="0 rows that begin with 'more'"):
+        footprint.with_sizes(text, {"more": ("more", 1)})
+    (peak,) = re.findall(r"^\| peak memory.* \| (\d+) \|$", text, re.M)
+    assert 100 < int(peak) < 2000

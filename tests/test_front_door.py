@@ -25,7 +25,7 @@ JUPYTER = ".venv/bin/jupyter lab notebooks/00_quickstart.ipynb"
 # that make calls, with a selection.
 INSTEAD = {
     "make test": (
-        [".venv/bin/pytest -q tests/test_equations.py", ".venv/bin/pytest -q --nbval notebooks/02_method.ipynb"],
+        [".venv/bin/pytest -q tests/test_cli.py", ".venv/bin/pytest -q --nbval notebooks/02_method.ipynb"],
         "half an hour, and this test is among them: one file of tests, one notebook",
     ),
     "make repro": (
