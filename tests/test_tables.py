@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binomtest
 
 from omac import schema
-from omac.analysis import comparison, paper_tables, results, select
+from omac.analysis import choice, comparison, paper_tables, results, select
 from omac.config.hyper import load_params
 from omac.files import read_table
 from omac.paths import ROOT
@@ -235,5 +235,5 @@ def test_a_figure_is_the_same_bytes_twice_as_png_and_as_svg(tmp_path):
 
 @pytest.mark.parametrize("name", ["table1", "table4"])
 def test_the_written_tables_are_those_of_the_committed_results(name):
-    table = paper_tables.beside(STUDY, name).reset_index()
+    table = paper_tables.beside(STUDY, name, chosen=choice.chosen(choice.read_choosing())).reset_index()
     assert results.markdown(table) in (ROOT / "figures" / f"{name}.md").read_text()

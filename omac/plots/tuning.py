@@ -6,7 +6,7 @@ from omac.plots.style import COLOURS, MARKERS, PAGE, SHADES, grid, temperature_n
 from omac.schema import LABEL, LEVELS
 
 DRAWN = ("omac", "icq", "bc")
-LEFT = {"xytext": (-5, 0), "ha": "right", "va": "center"}  # of a point: where its name stands
+AT_LEFT = {"xytext": (-5, 0), "ha": "right", "va": "center"}  # of a point: where its name stands
 ABOVE, BELOW = {"xytext": (4, 2), "ha": "left", "va": "bottom"}, {"xytext": (4, -2), "ha": "left", "va": "top"}
 
 
@@ -47,7 +47,7 @@ def return_over_share(found, title, variants=("default",)):
 def _name_points(ax, line, algorithm):
     """Write the temperatures of a line beside its points, in its colour: the first to the left, OMAC's others mostly below."""
     for i, (_, point) in enumerate(line.iterrows()):
-        side = LEFT if i == 0 else BELOW if algorithm == "omac" and i % 5 in (1, 3, 4) else ABOVE
+        side = AT_LEFT if i == 0 else BELOW if algorithm == "omac" and i % 5 in (1, 3, 4) else ABOVE
         at = (point["share"], point["return"])
         words = {"textcoords": "offset points", "fontsize": 6.5, "color": COLOURS[algorithm], **side}
         ax.annotate(temperature_name(point["temperature"]), at, **words)
