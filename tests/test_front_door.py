@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -107,23 +108,23 @@ class Newcomer:
         return said
 
     def open_jupyter(self, line):
-        """Start JupyterLab without a browser, ask it for the page that it names and for the notebook, and end it."""
+        """Start JupyterLab without a browser, ask it for its page, the notebook and the kernels, and end it."""
         root = " --allow-root" if os.geteuid() == 0 else ""  # else Jupyter refuses to run as root
         process = self.shell(f"exec {line} --no-browser{root}")
+        end = threading.Timer(LIMIT, process.kill)
+        end.start()
         try:
             said = ""
-            while not (
-                found := re.search(r"(http://127\.0\.0\.1:\d+)(/lab\S*?/00_quickstart\.ipynb)\?token=(\w+)", said)
-            ):
+            while not (found := re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", said)):
                 more = process.stdout.readline()
                 assert more, f"JupyterLab ended: {said[-4000:]}"
                 said += more
-            address, page, token = found.groups()
-            for place in (page, "/api/contents/00_quickstart.ipynb?content=0", "/api/kernelspecs"):
-                query = f"{'&' if '?' in place else '?'}token={token}"
-                with urllib.request.urlopen(f"{address}{place}{query}", timeout=60) as answer:
+            address, token = found.groups()
+            for place in ("lab/tree/00_quickstart.ipynb", "api/contents/00_quickstart.ipynb", "api/kernelspecs"):
+                with urllib.request.urlopen(f"{address}/{place}?token={token}", timeout=60) as answer:
                     assert answer.status == 200, place
         finally:
+            end.cancel()
             process.terminate()
             process.communicate(timeout=60)
 
