@@ -126,7 +126,11 @@ class Newcomer:
         finally:
             end.cancel()
             process.terminate()
-            process.communicate(timeout=60)
+            try:
+                process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:  # it did not end when it was asked to
+                process.kill()
+                process.communicate()
 
 
 @pytest.fixture
