@@ -66,13 +66,13 @@ def _lock_step(sim, weights, waiting, carry):
     place, (keys, states), begun = carry
     live = place < len(waiting[0])
     # act
-    obs, state, avail = jax.vmap(partial(_view, sim))(states)
+    obs, theirs, state, avail = jax.vmap(partial(_view, sim))(states)
     log_p = jax.nn.log_softmax(jnp.where(avail, actor_logits(weights, obs), MASKED))
     action = jax.vmap(_draw)(keys, states, log_p)
     log_pi = jnp.take_along_axis(log_p, action[..., None], -1)[..., 0]
     rows = {"obs": obs, "state": state, "avail": avail, "action": action, "log_pi": log_pi}
     # step
-    states, ends = jax.vmap(partial(_step, sim))(keys, states, action)
+    states, ends = jax.vmap(partial(_step, sim))(keys, states, action, theirs)
     after = jax.vmap(sim.get_world_state)(states)
     # slots whose battle ended take the next ones, in their order
     over = live & (ends["terminated"] | ends["truncated"])
@@ -93,18 +93,22 @@ def _draw(key, state, log_p):
 
 
 def _view(sim, state):
-    obs, avail = sim.get_obs(state), sim.get_avail_actions(state)
-    avail = jnp.stack([avail[a] for a in sim.agents]).astype(bool)
-    return jnp.stack([obs[a] for a in sim.agents]), sim.get_world_state(state), avail
+    """What the agents of one battle and their enemies observe, the state, and the actions that the agents can take."""
+    obs, avail = sim.get_all_unit_obs(state), sim.get_avail_actions(state)
+    ours, theirs = (jnp.stack([obs[a] for a in team]) for team in (sim.agents, sim.enemy_agents))
+    return ours, theirs, sim.get_world_state(state), jnp.stack([avail[a] for a in sim.agents]).astype(bool)
 
 
-def _step(sim, key, state, action):
-    """Step one battle as omac.envs.smax does. What it computes of the next view is not read, and so not compiled."""
-    key = jax.random.fold_in(key, state.state.step)
-    _, state, reward, _, _ = sim.step_env(key, state, {name: action[i] for i, name in enumerate(sim.agents)})
-    alive = state.state.unit_alive
+def _step(sim, key, state, action, theirs):
+    """Step one battle as omac.envs.smax does, given what the enemies observe: JaxMARL's own step computes it once more."""
+    key, enemy_key = jax.random.split(jax.random.fold_in(key, state.state.step))
+    chosen, enemies = sim.get_enemy_actions(enemy_key, state.enemy_policy_state, theirs)
+    moves = jnp.concatenate([action, jnp.stack([chosen[a] for a in sim.enemy_agents])])
+    _, fought, reward, _, _ = sim.step_env_no_decode(key, state.state, sim._decode_discrete_actions(moves))
+    alive = fought.unit_alive
     ours, theirs = alive[: sim.num_allies].any(), alive[sim.num_allies :].any()
     terminated = ~ours | ~theirs
-    truncated = (state.state.step >= sim.max_steps) & ~terminated
+    truncated = (fought.step >= sim.max_steps) & ~terminated
     reward = REWARD_SCALE * reward[sim.agents[0]]
-    return state, {"reward": reward, "terminated": terminated, "truncated": truncated, "won": ours & ~theirs}
+    ends = {"reward": reward, "terminated": terminated, "truncated": truncated, "won": ours & ~theirs}
+    return state.replace(state=fought, enemy_policy_state=enemies), ends

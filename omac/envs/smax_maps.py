@@ -21,11 +21,14 @@ MAP_SETTINGS = {
     },
 }
 CARD = {
+    "5m_vs_6m": "5 marines against 6, as JaxMARL has them. A marine hits for 9 (StarCraft II: 6), reaches 5.0 between centres (5.0 between edges, "
+    "which is 5.75 between centres) and decides every 0.5 s (SMAC: 0.36 s): one enemy kills it within 5 decisions instead of 12. "
+    "MAPPO wins few battles here, and no level tells much of winning; what was tried is on the page on behaviour policies.",
     "corridor": "6 zealots against 24 zerglings on an 8-high strip of 32 with solid walls, at most 200 steps of 0.5 s (StarCraft II: 400 "
     "of 0.36 s). Melee units strike as far as their radii and StarCraft's 0.1 beyond, zealot 1.1 and zergling 1.0 between centres "
     "(JaxMARL: 2.0, so that a second rank strikes over the first). The zealot hits for 16 (StarCraft II: 2 x 8; JaxMARL: 8), the "
     "zergling for 4.3 (5 less the zealot's armour while its shields are down, so that 35 hits kill). StarCraft II's map has one "
-    "choke point and its own terrain."
+    "choke point and its own terrain.",
 }
 
 
