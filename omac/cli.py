@@ -15,6 +15,8 @@ CANNOT = {  # what the system says of a file, and what to do
     NotADirectoryError: "cannot be there: a part of the path is a file",
     PermissionError: "may not be read or written here: look at its owner and mode, and whether a program has it open",
 }
+NAME_SHOWN = 200  # characters of a name in it
+ERROR_SHOWN = 2000  # characters of an error
 MOST = 10**9  # the largest count that a command takes: more episodes, steps or processes fit no disk and no life
 NO_MEMORY = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED", "Unable to allocate")  # torch, JAX, NumPy
 
@@ -33,8 +35,14 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as e:
-        print(f"error: {explain(e, *words[:1])}", file=sys.stderr)
+        print(f"error: {on_one_line(explain(e, *words[:1]))}", file=sys.stderr)
         return 1
+
+
+def on_one_line(text):
+    """Return what an error says without what would move the cursor, colour the screen or fill it: names and files say anything."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return shown if len(shown) <= ERROR_SHOWN else f"{shown[:ERROR_SHOWN]} ..."
 
 
 def _check_variables():
@@ -56,6 +64,8 @@ def explain(error, command="omac"):
         return f"not enough memory ({text}): end other programs, run fewer side by side (--jobs 1), or take a smaller data set"
     if isinstance(error, OSError) and error.filename and type(error) in CANNOT:
         return f"{shown(error.filename)} {CANNOT[type(error)]}"
+    if isinstance(error, OSError) and error.filename and error.strerror and "[Errno" in text:
+        return f"{str(error.filename)[:NAME_SHOWN]}: {error.strerror}"
     if isinstance(error, ImportError):
         return f"a package is missing or broken ({text}): `make setup` installs what the lock names"
     if isinstance(error, (ValueError, OSError, RuntimeError)) and text:
@@ -300,11 +310,11 @@ def import_(args):
 
 
 def export(args):
-    from omac.paths import need_place, shown
+    from omac.paths import need_folder, need_place, shown
     from omac.study.publish import export_data
 
-    if args.out and args.layout != "vault":
-        need_place(args.out)
+    if args.out:
+        (need_folder if args.layout == "vault" else need_place)(args.out)
     path, sha256 = export_data(args.dataset, args.layout, args.out)
     print(f"{shown(path)}  digest {sha256}")
 
@@ -436,7 +446,7 @@ def notebook(args):
     from omac.study.pipeline import log_of, reason
 
     path, log = ROOT / "notebooks" / f"{args.name}.ipynb", log_of(f"notebook-{args.name}")
-    check_name("notebook", args.name, sorted(f.stem for f in path.parent.glob("*.ipynb")))
+    check_name("notebook", args.name, sorted(f.stem for f in (ROOT / "notebooks").glob("*.ipynb")))
     words = ["jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace"]
     words += ["--ExecutePreprocessor.record_timing=False", str(path)]
     env = {**os.environ, "OMAC_FIGURES": "figures"}

@@ -658,8 +658,8 @@ def test_what_is_no_file_and_need_not_end_is_not_read(command, kind, tmp_path, c
     [
         ("/dev/null", "/dev/null is a device; a file is needed"),
         ("", "is a folder; name the file to write"),
-        ("file/x", "cannot be there: .*file is a file"),
-        ("file/a/b/x", "cannot be there: .*file is a file"),
+        ("file/x", "file is a file; a folder is needed"),
+        ("file/a/b/x", "file is a file; a folder is needed"),
     ],
 )
 def test_nothing_is_written_in_the_place_of_what_is_no_file(place, said, tmp_path):
