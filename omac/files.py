@@ -27,6 +27,8 @@ from omac.schema import (
 )
 
 MARK = b"# sha256 "  # begins the line that seals a file
+LARGEST_COUNT = 2**32 - 1  # of seeds, steps and episodes
+VALUE_SHOWN = 100  # characters of a value, or of what another library says, in an error
 SUMS = "SHA256SUMS"  # of a folder, as `sha256sum -c` reads it
 
 
@@ -92,7 +94,7 @@ def check_sums(sums):
 
 
 def _read(sums):
-    """{file name: sha256} of a SHA256SUMS. Raises ValueError for a line of another form."""
+    """{file name: sha256} of a SHA256SUMS. Raises ValueError for a line of another form, or two that contradict one another."""
     known = {}
     for number, line in enumerate(sums.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         digest, two, name = line.partition("  ")
@@ -100,7 +102,8 @@ def _read(sums):
             raise ValueError(
                 f"{shown(sums)}, line {number}: {line!r} is no sha256 and file name: `git checkout -- {shown(sums)}`"
             )
-        known[name] = digest
+        if known.setdefault(name, digest) != digest:
+            raise ValueError(f"{shown(sums)}, line {number}: another sha256 of {name}: `git checkout -- {shown(sums)}`")
     return known
 
 
@@ -115,12 +118,23 @@ def write_csv(table, path, digits=6):
 def read_table(path, **options):
     """Read a sealed CSV. options: pandas.read_csv's. Returns a DataFrame.
 
-    Raises ValueError, one line, for a file that is not as it was written, OSError for a missing one.
+    Raises ValueError, one line, for a file that is not as it was written or is no table, OSError for a missing one.
     """
     import pandas as pd
 
     need_file(path)
-    return pd.read_csv(io.BytesIO(unseal(Path(path).read_bytes(), shown(path))), **options)
+    content = unseal(Path(path).read_bytes(), shown(path))
+    try:
+        columns = pd.read_csv(io.BytesIO(content), nrows=1, header=None, dtype=str).iloc[0].dropna()
+        twice = columns[columns.duplicated()].tolist()
+        if twice:
+            raise ValueError(f"the column {twice[0]!r} stands there twice")
+        return pd.read_csv(io.BytesIO(content), **options)
+    except ValueError as e:
+        said = " ".join(str(e).split())[:VALUE_SHOWN]
+        raise ValueError(
+            f"{shown(path)} is no table ({said}): restore it with `git checkout -- {shown(path)}`"
+        ) from None
 
 
 def read_rows(path):
@@ -132,11 +146,14 @@ def read_rows(path):
     missing = [c for c in (*KEYS, *SCORES) if c not in rows]
     if missing:
         raise ValueError(f"{shown(path)} has no column {', '.join(missing)}: these are no rows of cells")
+    if rows.empty:
+        raise ValueError(f"{shown(path)} has no rows: the run that wrote it was none of a cell")
     for column, possible, rule in [*_names(rows), *_numbers(rows)]:
         wrong = rows.index[~possible]
         if len(wrong):
             value = rows[column][wrong[0]]
-            raise ValueError(f"{shown(path)}, line {wrong[0] + 2}: {column} is {value!r}, which cannot be ({rule})")
+            value = repr(value.item() if hasattr(value, "item") else value)[:VALUE_SHOWN]
+            raise ValueError(f"{shown(path)}, line {wrong[0] + 2}: {column} is {value}, which cannot be ({rule})")
     return rows
 
 
@@ -180,7 +197,7 @@ def _numbers(rows):
 
     empty, own = rows.isna(), rows["kind"] == "data"
     number = {c: pd.to_numeric(rows[c], errors="coerce") for c in rows if c not in NAMED}
-    whole = {c: number[c].ge(0) & (number[c] % 1 == 0) for c in ("seed", "step", "episodes")}
+    whole = {c: number[c].between(0, LARGEST_COUNT) & (number[c] % 1 == 0) for c in ("seed", "step", "episodes")}
     simulated = _simulated(rows)
     high, longest = (
         rows["env"].map(HIGHEST).where(simulated, float("inf")),

@@ -127,11 +127,17 @@ def need_place(path, ending=""):
         raise OSError(f"{shown(path)} is a folder; name the file to write")
     if not path.name.endswith(ending):
         raise OSError(f"{shown(path)}: the name of the file to write must end in {ending}")
-    above = next(folder for folder in path.absolute().parents if folder.exists())
+    need_folder(path.absolute().parent)
+
+
+def need_folder(path):
+    """Raise OSError, in one line, where there can be no folder to write into."""
+    path = Path(path).absolute()
+    above = next(folder for folder in (path, *path.parents) if folder.exists())
     if not above.is_dir():
-        raise OSError(f"{shown(path)} cannot be there: {shown(above)} is a file")
+        raise OSError(f"{shown(above)} is a file; a folder is needed")
     if not os.access(above, os.W_OK):
-        raise OSError(f"{shown(path)} cannot be there: nothing may be written into {shown(above)}")
+        raise OSError(f"{shown(above)}: nothing may be written into this folder")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from handmade import built, made, policy_loss, total
@@ -102,6 +103,44 @@ def test_the_replay_knows_the_next_action_and_what_is_available_then(toy, small)
     inside = (~last).nonzero()[:, 0]
     assert torch.equal(batch.a_next[0, inside], torch.from_numpy(toy.action[inside.numpy() + 1]).long())
     assert batch.avail_next.gather(-1, batch.a_next[..., None])[0, inside].all()
+
+
+@pytest.mark.parametrize("at_limit", [True, False])
+@pytest.mark.parametrize("reward", ["step", "return_to_go"])
+@pytest.mark.parametrize("inputs", ["state", "joint_obs"])
+def test_a_batch_is_what_the_data_hold_at_its_steps_and_one_view_later(at_limit, reward, inputs, toy, small):
+    """Each field in a plain loop over episodes: a view that is one row off trains without a word."""
+    hyper = replace(small, bootstrap_at_limit=at_limit, reward=reward, global_input=inputs)
+    every = Replay(toy, hyper).at(torch.arange(len(toy.reward))[None])
+    for e in (0, 1, 150, 299):
+        first, end = toy.start[e : e + 2]
+        paid = toy.reward[first:end].astype(float)
+        paid = np.cumsum(paid[::-1])[::-1] if reward == "return_to_go" else paid
+        for t in range(first, end):
+            view, is_last, found = (
+                t + e,
+                t == end - 1,
+                {k: x[0, t] for k, x in every._asdict().items() if k not in ("o", "o_next", "key")},
+            )
+            whole = toy.state if inputs == "state" else toy.obs.reshape(len(toy.obs), -1)
+            can = toy.avail[view]
+            wanted = {
+                "s": whole[view],
+                "s_next": whole[view + 1],
+                "a": toy.action[t],
+                "avail": can,
+                "alive": can.sum(-1) > 1,
+            }
+            wanted |= {"avail_next": toy.avail[view + 1], "follows": not is_last, "r": paid[t - first]}
+            wanted |= {"done": is_last and bool(toy.terminated[t] or not at_limit)}
+            wanted |= {"ret": sum(hyper.gamma**k * x for k, x in enumerate(paid[t - first :]))}
+            if not is_last:
+                wanted["a_next"] = toy.action[t + 1]
+            for name, value in wanted.items():
+                np.testing.assert_allclose(
+                    found[name].numpy(), value, rtol=1e-5, atol=1e-5, err_msg=f"{name} of step {t}"
+                )
+    assert toy.truncated.any() and toy.terminated.any()
 
 
 @pytest.mark.parametrize("name", sorted(LEARNERS))

@@ -160,13 +160,52 @@ ROW = {"env": "smax", "map": "5m_vs_6m", "level": "good", "ratio": 100, "algorit
     [("env", "smax "), ("env", "smaz"), ("map", "6h_vs_9z"), ("kind", "fimal"), ("level", "medjum"), ("algorithm", "omax"), ("algorithm", "data"),
      ("variant", "wo_ccf"), ("profile", "lbptop"), ("return_mean", 20.5), ("return_std", -0.1), ("L_pi", "1.5.2"),
      ("L_pi", np.inf), ("length", 1e6), ("ratio", 0), ("seed", 1.5), ("step", -1), ("episodes", -3), ("return_mean", 1e30),
-     ("return_mean", "high"), ("win_rate", 1.2), ("length", -1)],
+     ("return_mean", "high"), ("win_rate", 1.2), ("length", -1), ("step", 1e30), ("episodes", 1e15)],
 )  # fmt: skip
 def test_a_row_that_cannot_be_is_named_by_line_column_and_value(column, value, tmp_path):
     file = write_csv(pd.DataFrame([ROW, {**ROW, column: value}]), tmp_path / "rows.csv")
     with pytest.raises(ValueError, match=rf"rows.csv, line 3: {column} is .*cannot be") as e:
         read_rows(file)
     assert "\n" not in str(e.value)
+
+
+LINE = ",".join(map(str, ROW.values()))
+HEAD = ",".join(ROW)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is no table .No columns"),
+        (f"{HEAD}\n{LINE}\n{LINE},1\n", "is no table .Error tokenizing"),
+        (f"{HEAD},seed\n{LINE},1\n", "is no table .the column 'seed' stands there twice"),
+        (f"{HEAD}\n{LINE}\n".encode("utf-16"), "is no table .'utf-8' codec"),
+        (f"{HEAD}\n", "has no rows"),
+        (f"{HEAD}\n{LINE.replace('smax', '9' * 100_000, 1)}\n", "line 2: env is '999.* which cannot be"),
+        (
+            f"{HEAD}\n{LINE.replace(ROW['profile'], ROW['profile'] + chr(27) + '[31m')}\n",
+            "line 2: profile is .*x1b.* which cannot be",
+        ),
+    ],
+    ids=range(7),
+)
+def test_a_sealed_file_that_is_no_table_of_rows_is_named_in_one_short_line(content, words, tmp_path):
+    """The libraries below name no file, and one that is named twice would be read as two columns."""
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "rows.csv").write_bytes(files.seal(content))
+    with pytest.raises(ValueError, match=f"rows.csv,? .*{words}") as e:
+        read_rows(tmp_path / "rows.csv")
+    assert "\n" not in str(e.value) and len(str(e.value)) < 500 and str(e.value).isprintable()
+
+
+def test_two_sums_of_one_file_are_refused(tmp_path):
+    (tmp_path / "a").write_text("a")
+    sums = files.record_sums(tmp_path / "a")
+    sums.write_text(sums.read_text() * 2)
+    assert files.checked_bytes(tmp_path / "a") == b"a"  # said twice
+    sums.write_text(f"{'0' * 64}  a\n{sums.read_text()}")
+    with pytest.raises(ValueError, match="SHA256SUMS, line 2: another sha256 of a: `git checkout"):
+        files.checked_bytes(tmp_path / "a")
 
 
 def test_rows_as_they_are_written_pass(tmp_path):

@@ -84,6 +84,13 @@ def test_doctor_names_packages_that_are_not_as_locked():
     assert said.startswith(f"jax 0.1.0 (locked: {lock['jax']}), h5py missing (locked: {lock['h5py']}): ")
 
 
+def test_doctor_says_which_packages_the_lock_has_lost():
+    lock = doctor.locked((ROOT / "requirements.txt").read_text())
+    lost = {name: version for name, version in lock.items() if name not in ("torch", "jax")}
+    said = doctor.packages(lost, lock.get)
+    assert said.startswith("requirements.txt does not name ") and "torch" in said and "git checkout" in said
+
+
 def test_doctor_fits_one_screen_and_says_what_this_machine_can_run(capsys):
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -241,7 +241,7 @@ def test_cells_yaml_that_is_not_the_grids_is_said(fake, capsys):
 
 def test_signals_that_a_system_does_not_have_are_left_out(monkeypatch):
     monkeypatch.delattr(signal, "SIGHUP")
-    with runner.terminable():
+    with runner._terminable():
         assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
@@ -381,7 +381,7 @@ def test_a_scheduler_that_does_not_answer_ends_in_one_line_and_in_time(what, mon
     pytest.importorskip("distributed")
     from omac.study import dask_runner
 
-    monkeypatch.setattr(dask_runner, "ANSWER_WITHIN", 5)
+    monkeypatch.setattr(dask_runner, "ANSWERED_WITHIN", 5)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}" if what != "no port" else "tcp://127.0.0.1:port"
@@ -404,7 +404,7 @@ def test_a_scheduler_without_workers_or_that_has_gone_is_said_once(monkeypatch, 
     def gone():
         raise OSError("ConnectionPool closing.")
 
-    monkeypatch.setattr(dask_runner, "ANSWER_WITHIN", 0)
+    monkeypatch.setattr(dask_runner, "ANSWERED_WITHIN", 0)
     monkeypatch.setattr(dask_runner, "connect", lambda address: nullcontext(client))
     for there, said in (({}, 1), ({"a": 1}, 0), (None, 1)):
         client = SimpleNamespace(nthreads=gone if there is None else lambda there=there: there)

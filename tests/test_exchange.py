@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 
 import h5py
@@ -154,8 +155,9 @@ def test_starcraft_files_keep_smacs_rules_when_they_are_imported(tmp_path):
 
 @pytest.mark.parametrize("source", RESERVED)
 def test_nothing_is_imported_under_the_name_of_another_source(source, file, tmp_path):
-    with pytest.raises(ValueError, match=f"source '{source}' is taken"):
-        import_file(file, "pymarl", replace(TOLD, source=source), tmp_path / "data")
+    for name in (source, source.upper()):  # some disks take both for one
+        with pytest.raises(ValueError, match=f"source '{name}' is taken"):
+            import_file(file, "pymarl", replace(TOLD, source=name), tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
@@ -170,6 +172,29 @@ def test_a_file_that_claims_to_be_smaxs_keeps_that_name_only_with_a_recorded_dig
     sample = draw_sample("smax-line-random-10", {"data": SIZES}, tmp_path / "data")
     shutil.move(sample[0], tmp_path / "b.h5")
     assert import_file(tmp_path / "b.h5", "hdf5", Recorded(), tmp_path / "data") == ("smax-line-random-10", *sample)
+    with pytest.raises(
+        ValueError, match="--source is 'mine', and the file is the data set smax-line-random, recorded here"
+    ):
+        import_file(path, "hdf5", Recorded(source="mine"), tmp_path / "data")  # else that name would mean nothing
+
+
+def test_an_export_removes_no_folder_that_is_no_vault(toy, tmp_path):
+    precious = tmp_path / "out" / "Random" / "precious"
+    precious.parent.mkdir(parents=True)
+    precious.touch()
+    with pytest.raises(OSError, match="out/Random is there and is no Vault: name another folder with --out"):
+        write_layout(toy, "vault", tmp_path / "out")
+    assert precious.exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file is a file; a folder is needed"):
+        write_layout(toy, "vault", tmp_path / "file")
+
+
+def test_an_archive_of_nothing_is_called_that(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w"):
+        pass
+    with pytest.raises(DataError, match="a.zip: file: an archive of nothing"):
+        import_file(tmp_path / "a.zip", "vault", TOLD, tmp_path / "data")
 
 
 SIZES = {"pull_episodes": 40, "sample_episodes": 30, "held_out_episodes": 10, "seed": 0}
@@ -183,6 +208,7 @@ SIZES = {"pull_episodes": 40, "sample_episodes": 30, "held_out_episodes": 10, "s
         (replace(TOLD, map="tiny-2ag"), "pymarl", "map 'tiny-2ag' is not made of letters"),
         (replace(TOLD, source="my lab"), "pymarl", "source 'my lab' is not made of letters"),
         (replace(TOLD, env="smax", map="6h_vs_8z", level="god"), "pymarl", "unknown level 'god'"),
+        (replace(TOLD, level="x" * 100), "pymarl", "level has 100 letters, at most 60 fit the name of a file"),
         (TOLD, "pymral", "unknown layout 'pymral'.*did you mean pymarl"),
         (TOLD, "hdf5", "another layout"),
     ],

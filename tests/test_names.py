@@ -27,6 +27,7 @@ from omac.cli import main
 from omac.cli import results as result_commands
 from omac.config import names
 from omac.config.hyper import load_params, of_policies, settings
+from omac.data import hdf5
 from omac.data.episodes import Episodes
 from omac.datasets import registry
 from omac.datasets.loaders import download
@@ -177,6 +178,10 @@ def test_a_line_of_cells_yaml_that_is_not_what_its_name_says_is_refused(dataset,
         ("a: \x07\n", "is no YAML"),
         (b"a: \xff\n", "is no YAML"),
         ("a: " + "[" * 5000, "is no YAML"),
+        ("a: 1\nb: 010\n", "line 2: '010' is a number in another notation: write it in decimals"),
+        ("a: 1:30\n", "line 1: '1:30' is a number in another notation"),
+        ("a: 1_0.5\n", "line 1: '1_0.5' is a number in another notation"),
+        ("a: [0x10]\n", "line 1: '0x10' is a number in another notation"),
     ],
 )
 def test_a_params_yaml_that_is_no_yaml_is_one_line_with_the_place(tmp_path, text, words):
@@ -188,6 +193,23 @@ def test_a_params_yaml_that_is_no_yaml_is_one_line_with_the_place(tmp_path, text
     path.unlink()
     with pytest.raises(FileNotFoundError, match="is missing: restore it with `git checkout"):
         load_params(path)
+
+
+def test_decimal_numbers_of_yaml_are_read_as_they_stand(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("[0, -3, +4, 0.5, -0.5, 1.e+3, 5.0e-4, .inf, -.inf]")
+    assert names.read_yaml(path) == [0, -3, 4, 0.5, -0.5, 1000.0, 0.0005, float("inf"), -float("inf")]
+
+
+@pytest.mark.parametrize("name", ["~", "3", "true", "../x", '"\\e[31m"', "[a]"])
+def test_the_name_of_a_cell_is_a_text_that_names_a_file(name, tmp_path):
+    line = CELL.format("smax-6h_vs_8z-poor-100", "bc", "default").replace(
+        "smax-6h_vs_8z-poor-100-bc:", f"? {name}\n  :", 1
+    )
+    (tmp_path / "cells.yaml").write_text(f"cells:\n  {line}\n")
+    with pytest.raises(ValueError, match="cells.yaml") as error:
+        known_cells(tmp_path / "cells.yaml")
+    assert one_line(error) and str(error.value).isprintable()
 
 
 BAD_SEEDS = [[0, 0], [], 3, ["0", "1"], [0, 1.5], None, [True], [-1], [2**32], "012", {0: 1}]
@@ -273,10 +295,23 @@ VALUES = [
     ("04_tables", "profile", "labtop", "04_tables: profile: unknown profile 'labtop'.*did you mean laptop"),
     ("00_quickstart", "profile", "quik", "unknown profile 'quik'.*did you mean quick"),
     ("09_tuning", "env", "smaxx", "unknown environment 'smaxx'.*did you mean smax"),
-    ("05_curves", "maps", "corridor", "maps is 'corridor'; it must be a list of at least one, such as .'5m_vs_6m'"),
+    (
+        "05_curves",
+        "maps",
+        "corridor",
+        "maps is 'corridor'; it must be a list of at least one, each once, such as .'5m_vs_6m'",
+    ),
     ("05_curves", "maps", [], "it must be a list of at least one"),
     ("05_curves", "ratios", [100, 30], "unknown part of a data set '30'; there are 100, 50, 10"),
-    ("05_curves", "ratios", ["100"], "it must be a list of at least one, such as .100, 50, 10."),
+    ("05_curves", "ratios", ["100"], "it must be a list of at least one, each once, such as .100, 50, 10."),
+    ("05_curves", "ratios", [100, 100], "ratios is .100, 100.; it must be a list of at least one, each once"),
+    ("02_method", "taus", [0.5, 1.0], "02_method: taus holds 1.0; an expectile is below 1"),
+    ("01_data", "real", ["odis-8m"], "01_data: real: unknown data card 'odis-8m'.*did you mean odis-3m"),
+    ("00_quickstart", "temperatures", ["bta_15"], "unknown temperature 'bta_15'.*did you mean beta_15"),
+    ("03_train", "out", "data/results.csv", "data/results.csv is no place for the rows of a cell"),
+    ("03_train", "out", "data/paper/claims.csv", "data/paper/claims.csv is no place for the rows of a cell"),
+    ("03_train", "out", "README.md", "README.md: the name of the file to write must end in .csv"),
+    ("03_train", "out", "figures", "figures is a folder; name the file to write"),
     ("02_method", "steps", 0, "steps is 0; it must be a whole number above 0, such as 300"),
     ("02_method", "games", 1.5, "games is 1.5; it must be a whole number above 0"),
     ("02_method", "games", True, "games is True; it must be a whole number above 0"),
@@ -289,7 +324,7 @@ VALUES = [
 
 @pytest.mark.parametrize(("notebook", "name", "value", "words"), VALUES)
 def test_a_parameter_that_cannot_mean_anything_stops_a_notebook(notebook, name, value, words):
-    with pytest.raises(ValueError, match=words) as error:
+    with pytest.raises((ValueError, OSError), match=words) as error:
         names.check_parameters({"In": [""], name: value}, notebook)
     assert one_line(error)
 
@@ -636,6 +671,38 @@ def test_episodes_are_not_begun_where_the_disk_has_no_room_for_them(toy, tmp_pat
     assert set(asked) == {tmp_path / "target"} and not list((tmp_path / "target").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["table", "a\nb\x1b[31m.csv"], "a b [31m.csv does not exist"),
+        (["check", "\x1b]0;title\x07.h5"], "]0;title .h5: file: does not exist"),
+        (["table", "x" * 300], ": File name too long"),
+        (["card", "x" * 5000], ": File name too long"),
+        (["import", "x" * 300, "--layout", "hdf5"], ": File name too long"),
+        (["notebook", "notebooks/04_tables"], "unknown notebook 'notebooks/04_tables'; there are 10"),
+    ],
+    ids=lambda x: "",
+)
+def test_a_name_that_somebody_made_up_stays_one_line_and_moves_no_cursor(words, said, capsys):
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert error[:-1].isprintable() and error.endswith("\n") and said in error and len(error) < 1_000
+    assert "Errno" not in error
+
+
+def test_a_card_prints_no_codes_of_a_terminal_and_no_endless_line(toy, tmp_path, capsys):
+    """What a stranger's file says of itself may be anything."""
+    told = {"note": "\x1b[31mred\x07", "conversion": "two\nlines " + "x" * 100_000}
+    replace(toy, about={**toy.about, **told}).save(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as f:
+        f.attrs["note"] = r'"\u001b[31mred \ud800 half a letter"'
+        hdf5.seal_attributes(f)
+    assert main(["card", str(tmp_path / "a.h5")]) == 0
+    said = capsys.readouterr().out
+    assert " [31mred   half a letter" in said and "two lines xxx" in said and len(said) < 10_000
+    assert all(line.isprintable() for line in said.splitlines())
+
+
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="no devices")
 @pytest.mark.parametrize("command", ["check", "card", "table", "import"])
 @pytest.mark.parametrize("kind", ["a device", "a pipe", "a socket"])
@@ -659,8 +726,8 @@ def test_what_is_no_file_and_need_not_end_is_not_read(command, kind, tmp_path, c
     [
         ("/dev/null", "/dev/null is a device; a file is needed"),
         ("", "is a folder; name the file to write"),
-        ("file/x", "cannot be there: .*file is a file"),
-        ("file/a/b/x", "cannot be there: .*file is a file"),
+        ("file/x", "file is a file; a folder is needed"),
+        ("file/a/b/x", "file is a file; a folder is needed"),
     ],
 )
 def test_nothing_is_written_in_the_place_of_what_is_no_file(place, said, tmp_path):

@@ -110,6 +110,15 @@ def test_the_least_of_several_means_is_bounded_by_students_t_of_two_seeds_too():
     assert spread_ratio([[1.0, 3.0]], [[2.0, 8.0]]) == pytest.approx(3)
 
 
+def test_bounds_of_the_least_mean_keep_leading_axes_and_are_those_of_each_alone():
+    gaps = [np.random.default_rng(i).normal(size=(3, 2, n)) for i, n in enumerate((5, 4))]
+    found = np.stack(least_mean(gaps, 0.025))
+    for i, j in np.ndindex(3, 2):
+        np.testing.assert_allclose(found[:, i, j], least_mean([g[i, j] for g in gaps], 0.025))
+    value, low, high = least_mean([np.ones((3, 2, 1)), np.zeros((3, 2, 5))], 0.025)
+    assert value.shape == low.shape == high.shape == (3, 2) and np.isnan(low).all() and (value == 0).all()
+
+
 def test_the_interval_of_constant_scores_is_that_constant_though_tasks_differ():
     constant = [[2.0] * 5, [19.0] * 5]
     np.testing.assert_array_equal(interval(mean_of_means, constant), [10.5, 10.5])
@@ -181,6 +190,7 @@ def test_the_band_of_a_profile_encloses_it_and_falls_with_the_threshold():
         (lambda: improvement([[1.0]], [[1.0], [2.0]]), "1 tasks against 2"),
         (lambda: interval(improvement, [[1.0]], [[1.0], [2.0]]), "1 tasks against 2"),
         (lambda: interval(iqm, [[1.0, np.nan]]), "task 0 holds nan"),
+        (lambda: interval(share_highest, [[1.0, 2.0]] * 2, [[1.0, 2.0]]), "zip|shape|tasks"),
         (lambda: interval(iqm, [[1.0]], level=95), "level is 95; it must lie between 0 and 1"),
     ],
 )

@@ -528,6 +528,20 @@ def test_missing_cells_are_named_in_few_words():
     assert report.lacking(missing) == "all five: 5m_vs_6m; w/o CCA, ICQ: 6h_vs_8z poor" and report.lacking([]) == ""
 
 
+def test_a_claim_that_its_numbers_leave_open_is_said_to_be_undecided():
+    open_part = Part("a difference", evidence.POINTS, 0.1, -0.3, 0.5, 0.0, "above")
+    claim = CLAIMS.iloc[0].copy()
+    claim[["shown_by", "broken_by"]] = ""
+    said = {
+        word: report.measured(verdicts.Verdict(claim, word, parts, [], "", ""))
+        for word, parts in ((verdicts.CANNOT, [open_part]), (verdicts.PARTLY, [open_part]), (verdicts.NOT_RUN, []))
+    }
+    assert said[verdicts.CANNOT] == "a difference: 0.10 [-0.30, 0.50]; undecided"
+    assert said[verdicts.PARTLY] == "a difference: 0.10 [-0.30, 0.50]" and said[verdicts.NOT_RUN] == ""
+    many = report.measured(verdicts.Verdict(claim, verdicts.CANNOT, [open_part] * 4, [], "", ""))
+    assert many == "of 4 statistics 4 undecided"
+
+
 def test_table_and_figure_show_each_claim_and_each_statistic_once():
     chosen = CLAIMS[CLAIMS["test"].isin(["consistently", "consistently with less data", "tau", "cited"])]
     found = verdicts.verdicts(pd.concat([rows(TWELVE[3:4]), ablated(omac=12, tau_08=12.3)]), claims=chosen)

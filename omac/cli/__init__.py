@@ -15,6 +15,8 @@ CANNOT = {  # what the system says of a file, and what to do
     NotADirectoryError: "cannot be there: a part of the path is a file",
     PermissionError: "may not be read or written here: look at its owner and mode, and whether a program has it open",
 }
+NAME_SHOWN = 200  # characters of a name in it
+ERROR_SHOWN = 2000  # characters of an error
 NO_MEMORY = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED", "Unable to allocate")  # torch, JAX, NumPy
 
 
@@ -35,8 +37,14 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as e:
-        print(f"error: {explain(e, *words[:1])}", file=sys.stderr)
+        print(f"error: {on_one_line(explain(e, *words[:1]))}", file=sys.stderr)
         return 1
+
+
+def on_one_line(text):
+    """Return what an error says without what would move the cursor, colour the screen or fill it: names and files say anything."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return shown if len(shown) <= ERROR_SHOWN else f"{shown[:ERROR_SHOWN]} ..."
 
 
 def _check_variables():
@@ -58,6 +66,8 @@ def explain(error, command="omac"):
         return f"not enough memory ({text}): end other programs, run fewer side by side (--jobs 1), or take a smaller data set"
     if isinstance(error, OSError) and error.filename and type(error) in CANNOT:
         return f"{shown(error.filename)} {CANNOT[type(error)]}"
+    if isinstance(error, OSError) and error.filename and error.strerror and "[Errno" in text:
+        return f"{str(error.filename)[:NAME_SHOWN]}: {error.strerror}"
     if isinstance(error, ImportError):
         return f"a package is missing or broken ({text}): `make setup` installs what the lock names"
     if isinstance(error, (ValueError, OSError, RuntimeError)) and text:

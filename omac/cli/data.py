@@ -81,11 +81,11 @@ def add_export(command):
 
 
 def export(args):
-    from omac.paths import need_place, shown
+    from omac.paths import need_folder, need_place, shown
     from omac.study.publish import export_data
 
-    if args.out and args.layout != "vault":
-        need_place(args.out)
+    if args.out:
+        (need_folder if args.layout == "vault" else need_place)(args.out)
     path, sha256 = export_data(args.dataset, args.layout, args.out)
     print(f"{shown(path)}  digest {sha256}")
 

@@ -76,7 +76,7 @@ def notebook(args):
     from omac.study.pipeline import log_of, reason
 
     path, log = ROOT / "notebooks" / f"{args.name}.ipynb", log_of(f"notebook-{args.name}")
-    check_name("notebook", args.name, sorted(f.stem for f in path.parent.glob("*.ipynb")))
+    check_name("notebook", args.name, sorted(f.stem for f in (ROOT / "notebooks").glob("*.ipynb")))
     words = ["jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace"]
     words += ["--ExecutePreprocessor.record_timing=False", str(path)]
     env = {**os.environ, "OMAC_FIGURES": "figures"}

@@ -79,9 +79,9 @@ def add_train(command):
 def train(args):
     from omac.analysis.results import final_table, short
     from omac.config.hyper import load_params
-    from omac.config.names import check_trained_on
+    from omac.config.names import check_place_of_rows, check_trained_on
     from omac.config.params import check_list, check_seeds
-    from omac.paths import BUILD, need_place, shown
+    from omac.paths import BUILD, shown
     from omac.study.cell import cell_settings, run_cell
     from omac.study.prepare import ensure, home
 
@@ -94,7 +94,7 @@ def train(args):
     cell_settings(params, args.dataset, args.algorithm, args.variant, profile, args.device, args.temperature)
     name = f"{args.dataset}-{args.algorithm}-{args.variant}-{profile}"
     out = args.out or BUILD / "train" / f"{name}.csv"
-    need_place(out, ".csv")
+    check_place_of_rows(out)
     ensure(args.dataset, params, folder)
     chosen = {"temperatures": args.temperature, "seeds": args.seeds}
     rows = run_cell(args.dataset, args.algorithm, args.variant, profile, out, args.device, params, folder, **chosen)[0]

@@ -5,11 +5,13 @@ import difflib
 import json
 import math
 import os
+import re
+from pathlib import Path
 
 import yaml
 
 from omac.paths import ROOT, need_place, shown
-from omac.schema import HELD, LABEL, LEVELS, MAPS, NAMES, RATIOS, SIMULATED
+from omac.schema import CARDS, HELD, LABEL, LEVELS, MAPS, NAMES, RATIOS, SIMULATED
 
 SHORT = 120  # characters of the names that an error lists; of longer lists it says the nearest alone
 VARIABLES = (  # of the environment, that a person may set
@@ -21,10 +23,21 @@ OF_NOTEBOOKS = {  # parameters of notebooks, and lists of them, that name things
     **dict.fromkeys(("map_name", "maps", "subset_map", "losses_of"), ("map", MAPS)),
     **dict.fromkeys(("level", "levels", "beside"), ("level", LEVELS)),
     "ratios": ("part of a data set", RATIOS),
+    "real": ("data card", CARDS),
     **dict.fromkeys(("algorithm", "against"), ("algorithm", NAMES)),
     **dict.fromkeys(("algorithms", "factorization", "maximum", "switches"), ("line of a figure", LABEL)),
 }
-IN_WORDS = {str: "a text", int: "a whole number above 0", float: "a number above 0", list: "a list of at least one"}
+IN_WORDS = {
+    str: "a text",
+    int: "a whole number above 0",
+    float: "a number above 0",
+    list: "a list of at least one, each once",
+}
+NOTATION = {
+    "int": r"[-+]?(0|[1-9][0-9]*)",
+    "float": r"[-+]?([0-9]*\.?[0-9]*(e[-+]?[0-9]+)?|\.inf)|\.nan",
+}  # numbers of YAML
+OF_ROWS = ("results", "choosing")  # folders of data/ that cells write to
 MERGE = ("<<<<<<< ", ">>>>>>> ")  # what git leaves in a file that two branches changed
 
 
@@ -77,6 +90,19 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _number(loader, node):
+    """A number of YAML, written in decimals: 010 would be eight, 1:30 ninety and 1_0 ten."""
+    kind = node.tag.rpartition(":")[2]
+    if not re.fullmatch(NOTATION[kind], node.value, re.IGNORECASE):
+        problem = f"{node.value!r} is a number in another notation: write it in decimals"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return loader.construct_yaml_int(node) if kind == "int" else loader.construct_yaml_float(node)
+
+
+for _kind in NOTATION:
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _number)
+
+
 def read_yaml(path):
     """Read a YAML file of the project.
 
@@ -104,6 +130,14 @@ def check_trained_on(dataset):
     """Raise ValueError for the name of a sample of held-out episodes: nothing is trained on them."""
     if str(dataset).endswith(f"-{HELD}"):
         raise ValueError(f"data set {dataset!r} is the part that is never trained on; take one of {', '.join(RATIOS)}")
+
+
+def check_place_of_rows(path):
+    """Raise ValueError or OSError where the rows of a cell cannot be written, or would take the place of other committed data."""
+    need_place(path, ".csv")
+    place, data = Path(path).resolve(), ROOT / "data"
+    if place.is_relative_to(data) and place.relative_to(data).parts[0] not in OF_ROWS:
+        raise ValueError(f"{shown(place)} is no place for the rows of a cell: name another file, such as build/my.csv")
 
 
 def _assigned(source):
@@ -163,16 +197,27 @@ def _check_value(where, name, value, default):
         elif name == "dataset":
             check_trained_on(one)
         elif name == "out":
-            need_place(ROOT / one, ".csv")
+            check_place_of_rows(ROOT / one)
+        elif name == "taus":
+            _check_expectile(where, one)
+        elif name == "temperatures" and isinstance(value, list):
+            known = read_yaml(ROOT / "params.yaml")["temperatures"].values()
+            check_name("temperature", one, {policy for of_algorithm in known for policy in of_algorithm}, where)
         elif name in OF_NOTEBOOKS:
             what, known = OF_NOTEBOOKS[name]
             check_name(what, str(one), known, where)
 
 
+def _check_expectile(where, value):
+    if value >= 1:
+        raise ValueError(f"{where} holds {value}; an expectile is below 1")
+
+
 def _is_like(value, default):
     """Whether a value is of its default's type, lists item by item, and a number is finite and above 0."""
     if isinstance(default, list):
-        return isinstance(value, list) and len(value) > 0 and all(_is_like(x, default[0]) for x in value)
+        alike = isinstance(value, list) and len(value) > 0 and all(_is_like(x, default[0]) for x in value)
+        return alike and len(set(value)) == len(value)
     if type(default) in (int, float):
         whole_enough = type(value) in {type(default), int}
         return whole_enough and 0 < value < math.inf

@@ -14,6 +14,7 @@ from omac.paths import ROOT, shown
 
 NOTES = ("note", "conversion")  # what a file says of its map, and of how it was read
 UNKNOWN = "unknown"  # an outcome that the data do not tell, and a win rate that depends on one
+WIDEST = 2000  # characters of a line of a printed card
 SHOWN = 600  # states per level that the committed projection keeps
 
 
@@ -85,6 +86,7 @@ def card_text(path):
         f"  digest {digest.of(data).sha256}",
     ]
     lines += [f"  {k:38} {_short(v)}" for k, v in facts(data).items()]
+    lines = [_printable(line) for line in lines]
     return "\n".join([*lines, "", policies(data).to_string(index=False, float_format="%.3f", na_rep=UNKNOWN)])
 
 
@@ -95,6 +97,12 @@ def notes(about):
     """
     said = {name: about.get(name, "") for name in NOTES}
     return said | {"note": CARD.get(about["map"], "")} if about["source"] == "smax" else said
+
+
+def _printable(line):
+    """A line of a card, whatever a file says: no codes that move a cursor, and at most WIDEST characters."""
+    line = "".join(c if c.isprintable() else " " for c in line)
+    return line if len(line) <= WIDEST else f"{line[:WIDEST]} ..."
 
 
 def read_levels(paths):

@@ -12,7 +12,7 @@ import numpy as np
 from omac.config.names import check_name
 from omac.data import hdf5
 from omac.datasets.loaders import kept
-from omac.paths import atomic, need_room, shown
+from omac.paths import atomic, need_folder, need_room, shown
 from omac.progress import bar
 
 ENDINGS = {"hdf5": ".h5", "pymarl": ".pymarl.h5", "vault": ".vlt"}  # of each layout
@@ -69,6 +69,10 @@ def write_pymarl(data, path):
 
 def write_vault(data, path):
     """Write an OG-MARL Vault with flashbax, one uid, called like the level: every step with the view before it, back to back."""
+    need_folder(path)
+    uid, steps = data.about["level"].capitalize(), len(data.reward)
+    if (path / uid).exists() and not (path / uid / "metadata.json").is_file():
+        raise OSError(f"{shown(path / uid)} is there and is no Vault: name another folder with --out")
     try:
         from flashbax.buffers.trajectory_buffer import TrajectoryBufferState
         from flashbax.vault import Vault
@@ -83,9 +87,6 @@ def write_vault(data, path):
         "truncations": np.repeat(data.truncated[None, :, None], n, 2),
         "infos": {"state": data.state[row][None], "legals": data.avail[row].astype(np.float32)[None]},
     }
-    uid, steps = data.about["level"].capitalize(), len(data.reward)
-    if (path / uid).exists() and not (path / uid / "metadata.json").is_file():
-        raise OSError(f"{shown(path / uid)} is there and is no Vault: name another folder with --out")
     about = {k: data.about[k] for k in ("env", "map", "level", "source")}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:

@@ -16,6 +16,7 @@ from omac.schema import KNOWN_LEVELS, MAPS
 
 LAYOUTS = {"pymarl": "pymarl", "vault": "vault", "madt": "madt_pickle", "hdf5": None}  # and their loaders
 RESERVED = ("smax", *catalogue.SOURCES)  # sources that nobody else may be called
+LETTERS = 60  # letters of each part of a name
 SAMPLE = ("sample_seed", "sample_of", "parent")  # attributes of a sample
 
 
@@ -67,7 +68,7 @@ def import_file(path, layout, told, folder=ROOT / "data"):
 
 
 def _check_source(source):
-    if source in RESERVED:
+    if source.lower() in RESERVED:  # some disks do not tell large letters from small ones
         raise ValueError(f"source {source!r} is taken: what you recorded did not come from there, choose another name")
     _check_word("source", source)
 
@@ -77,6 +78,8 @@ def _check_word(what, value, pattern=r"\w+"):
         raise ValueError(f"--{what} is missing: the file does not say it")
     if not re.fullmatch(pattern, value, re.ASCII):
         raise ValueError(f"{what} {value!r} is not made of letters, digits and _ alone: it becomes part of a name")
+    if len(value) > LETTERS:
+        raise ValueError(f"{what} has {len(value)} letters, at most {LETTERS} fit the name of a file")
 
 
 def _files(path, layout):
@@ -142,6 +145,10 @@ def _named(data, told, origin, folder):
     known = [digest_path(raw, folder), *sorted(digest_path("", folder).parent.glob(f"{raw}-*.txt"))]
     for path in known:
         if path.exists() and digest.read(path).sha256 == found:
+            if told.source not in (Recorded.source, claimed):
+                raise ValueError(
+                    f"--source is {told.source!r}, and the file is the data set {path.stem}, recorded here: leave it out"
+                )
             return path.stem, data
     about = {k: v for k, v in data.about.items() if k not in SAMPLE} | {"origin": origin}
     if claimed in RESERVED or told.source != Recorded.source:

@@ -19,7 +19,7 @@ from omac.study.pipeline import ENV, Ended, dvc, log_of
 from omac.study.prepare import ensure, home
 from omac.training import source_hash
 
-ANSWER_WITHIN = 60  # seconds that a scheduler may take to answer; seconds between two looks for workers
+ANSWERED_WITHIN = 60  # seconds that a scheduler may take to answer; seconds between two looks for workers
 
 
 @cache
@@ -90,7 +90,7 @@ def check_address(address):
 
 
 def connect(address):
-    """Return a Client of the scheduler at an address. Raises OSError, in one line, where none answers within ANSWER_WITHIN.
+    """Return a Client of the scheduler at an address. Raises OSError, in one line, where none answers within ANSWERED_WITHIN.
 
     Dask waits for ever for a server that takes the connection and says nothing, and takes an answer of another kind of server for
     the length of a message.
@@ -101,18 +101,18 @@ def connect(address):
 
     def ask():
         try:
-            found.put(Client(address, timeout=ANSWER_WITHIN))
+            found.put(Client(address, timeout=ANSWERED_WITHIN))
         except Exception as e:
             found.put(e)
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        answer = found.get(timeout=ANSWER_WITHIN)
+        answer = found.get(timeout=ANSWERED_WITHIN)
     except queue.Empty:
         answer = TimeoutError()
     if isinstance(answer, Exception):
         raise OSError(
-            f"--dask {address}: no Dask scheduler answers there within {ANSWER_WITHIN} seconds ({type(answer).__name__}): start one with "
+            f"--dask {address}: no Dask scheduler answers there within {ANSWERED_WITHIN} seconds ({type(answer).__name__}): start one with "
             "`dask scheduler`, or correct the address that it prints"
         ) from None
     return answer
@@ -167,8 +167,8 @@ class DaskBackend:
             self.under_way[item] = failed(item, e)
 
     def look_for_workers(self):
-        """Say so, once, while there is nobody to run what was handed over; look every ANSWER_WITHIN seconds."""
-        if time.monotonic() < self.looked + ANSWER_WITHIN:
+        """Say so, once, while there is nobody to run what was handed over; look every ANSWERED_WITHIN seconds."""
+        if time.monotonic() < self.looked + ANSWERED_WITHIN:
             return
         self.looked, was_idle = time.monotonic(), self.idle
         self.idle = self.width == 0

@@ -66,9 +66,11 @@ def packages(lock=None, found=installed):
         lock: {package: version}. Default: requirements.txt's.
         found: says which version of a package is installed.
     """
-    lock = locked((ROOT / "requirements.txt").read_text(encoding="utf-8")) if lock is None else lock
+    lock = locked((ROOT / "requirements.txt").read_text(encoding="utf-8", errors="replace")) if lock is None else lock
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [re.match(r"[\w-]+", line)[0] for line in project["dependencies"]]
+    if absent := [name for name in asked if name not in lock]:
+        return f"requirements.txt does not name {', '.join(absent)}: restore it with `git checkout -- requirements.txt`"
     other = [f"{name} {found(name) or 'missing'} (locked: {lock[name]})" for name in asked if found(name) != lock[name]]
     if other:
         return f"{', '.join(other)}: `make setup` installs what requirements.txt names"

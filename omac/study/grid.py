@@ -97,7 +97,7 @@ def _check_entry(name, dataset, algorithm, variant):
 
     A name of another form, below which no table looks for rows, may stand for any cell, as long as it names a file.
     """
-    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise ValueError(f"the name {name!r} is not made of letters, digits, _, - and dots; files are named by it")
     if name.count("-") < CELL_DASHES:
         return

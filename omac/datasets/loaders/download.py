@@ -332,6 +332,8 @@ def _unpack(archive, target):
                     return
                 print(f"{shown(target)} is not what {name} holds: unpacking it anew")
                 shutil.rmtree(target)
+            if not z.infolist():
+                raise DataError(name, "file", "an archive of nothing", "a broken download, or the wrong file")
             for member in z.infolist():
                 if _escapes(member):
                     raise DataError(
