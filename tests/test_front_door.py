@@ -49,6 +49,10 @@ INSTEAD = {
         ["python -m omac table build/my.csv --against build/my.csv"],
         "the committed rows are of the profile laptop: beside rows of the profile smoke",
     ),
+    "pytest tests/test_seventh_algorithm.py": (
+        ["pytest -q tests/test_seventh_algorithm.py -k marwil"],
+        "some minutes for all algorithms: one of the two examples",
+    ),
     "omac train": (["omac train --help"], "a name, without the words that it needs: test_cli has it"),
 }
 
