@@ -14,13 +14,12 @@ from omac.training.checkpoint import fingerprint
 from omac.training.replay import Replay
 from omac.training.trainer import Diverged, clip_per_seed, train
 
-pytestmark = pytest.mark.slow
-
 
 def final(trained):
     return trained.snapshots[-1]["policy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", sorted(REGISTRY))
 def test_seed_3_in_a_stack_of_five_equals_seed_3_alone(algorithm, toy, small):
     five, one = (
@@ -32,6 +31,7 @@ def test_seed_3_in_a_stack_of_five_equals_seed_3_alone(algorithm, toy, small):
         assert not torch.allclose(final(five)[k][2:3], x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", sorted(REGISTRY))
 def test_the_same_seeds_give_the_same_bytes(algorithm, toy, small):
     a, b = (train(toy, algorithm, small, [0, 1], progress=False) for _ in range(2))
@@ -42,6 +42,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["joint", "value", "policy"])
 @pytest.mark.parametrize("at", [25, 39])
 def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, phase, toy, small, tmp_path, monkeypatch):
@@ -68,6 +69,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, phase, toy, sma
     assert resumed.log == whole.log and len(resumed.snapshots) == len(whole.snapshots)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_used(
     toy, small, tmp_path, monkeypatch, capsys
 ):
@@ -81,6 +83,7 @@ def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_use
     assert all(torch.equal(x, final(again)[k]) for k, x in final(other).items())
 
 
+@pytest.mark.slow
 def test_an_unreadable_checkpoint_is_named(toy, small, tmp_path):
     (tmp_path / "run.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match=r"run\.pt cannot be read .* delete it"):
@@ -113,6 +116,7 @@ def test_a_nan_in_one_seed_leaves_the_others_untouched():
     assert all(p.grad[1].isfinite().all() for p in net.parameters())
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_cell_and_names_seed_step_and_loss(toy, small, tmp_path):
     reward = toy.reward.copy()
     reward[:] = 1e25
@@ -121,6 +125,7 @@ def test_a_loss_that_is_not_finite_stops_the_cell_and_names_seed_step_and_loss(t
     assert not (tmp_path / "x.pt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperatures", [["published"], ["published", "sharp"]], ids=len)
 def test_a_gradient_that_is_not_finite_stops_the_cell_too_and_names_the_policy(temperatures, toy, small, monkeypatch):
     from omac.algorithms import omac
@@ -155,6 +160,7 @@ def test_a_checkpoint_belongs_to_every_field_of_its_datas_digest(toy, small):
         assert fingerprint([toy, None], "omac", hypers, [0]) not in marks
 
 
+@pytest.mark.slow
 def test_the_device_is_checked_by_name(toy, small):
     for name, words in (
         ("tpu", "choose auto, cpu, cuda or cuda:"),
@@ -164,6 +170,7 @@ def test_the_device_is_checked_by_name(toy, small):
             train(toy, "bc", small, [0], device=name, progress=False)
 
 
+@pytest.mark.slow
 def test_seeds_differ_in_initialisation_and_batches(toy, small):
     net = AgentMLP(generators([0, 1, 0]), 2, 3, 8, 2)
     assert torch.equal(net.first.weight[0], net.first.weight[2]) and not torch.equal(
@@ -172,6 +179,14 @@ def test_seeds_differ_in_initialisation_and_batches(toy, small):
     batch = Replay(toy, small).draw([0, 1, 0], 3)
     o = batch.o.dense()
     assert torch.equal(o[0], o[2]) and not torch.equal(o[0], o[1])
+
+
+def test_each_seed_has_a_generator_of_its_own_and_torchs_is_left_alone():
+    before = torch.get_rng_state()
+    both, alone = generators([0, 1]), generators([0])[0]
+    drawn = [torch.rand(5, generator=g) for g in (both[1], both[0], alone)]
+    assert torch.equal(drawn[1], drawn[2]) and not torch.equal(drawn[0], drawn[1])
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_agent_id_as_a_bias_equals_a_concatenated_one_hot():
@@ -209,6 +224,7 @@ def test_packed_observations_equal_the_dense_ones_and_hold_what_no_one_sees_once
     assert torch.equal(ids, torch.eye(3).expand(3, 25, 3, 3))  # each row holds the id of the agents that it stands for
 
 
+@pytest.mark.slow
 def test_rows_kept_once_give_what_dense_observations_give(toy, small):
     """A third of the agents sees nothing: outputs and gradients of Rows and of dense observations agree to rounding."""
     alive = np.random.default_rng(0).random(toy.obs.shape[:2]) > 1 / 3
