@@ -10,7 +10,7 @@ from omac.algorithms import REGISTRY
 from omac.nn.networks import AgentMLP, Head, generators
 from omac.nn.rows import PackedObservations
 from omac.training import trainer
-from omac.training.checkpoint import fingerprint
+from omac.training.checkpoint import fingerprint, read_checkpoint
 from omac.training.replay import Replay
 from omac.training.trainer import Diverged, clip_per_seed, train
 
@@ -80,7 +80,27 @@ def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_use
     assert not torch.equal(next(iter(final(first).values())), next(iter(final(other).values())))
     monkeypatch.setattr(trainer.Trainer, "step", None)
     again = train(toy, "omac", replace(small, tau=0.8), [0], checkpoint=path, progress=False)
-    assert all(torch.equal(x, final(again)[k]) for k, x in final(other).items())
+    for found, wanted in ((final(again), final(other)), (again.nets.state_dict(), other.nets.state_dict())):
+        assert found.keys() == wanted.keys() and all(torch.equal(x, found[k]) for k, x in wanted.items())
+    assert again.log == other.log and all(np.array_equal(x, again.probe[k]) for k, x in other.probe.items())
+
+
+def test_a_finished_checkpoint_holds_the_networks_and_no_optimiser(toy, small, tmp_path):
+    """Figure 4 is made from them: a file that holds the optimiser in their place would give fresh networks."""
+    quick = replace(small, steps=2, policy_steps=2, eval_every=2)
+    trained = train(toy, "omac", quick, [0], checkpoint=tmp_path / "a.pt", progress=False)
+    saved = read_checkpoint(tmp_path / "a.pt")
+    assert saved["adam"] is None and saved["step"] == 4
+    assert saved["nets"].keys() == trained.nets.state_dict().keys()
+    assert all(torch.equal(x, saved["nets"][k]) for k, x in trained.nets.state_dict().items())
+
+
+@pytest.mark.parametrize("algorithm", sorted(REGISTRY))
+def test_policies_and_values_learn_at_their_own_rates(algorithm, toy, small):
+    made = trainer.Trainer(toy, REGISTRY[algorithm], replace(small, lr_value=1e-3, lr_policy=1e-4), [0])
+    rates = {id(p): group["lr"] for group in made.optimiser.param_groups for p in group["params"]}
+    found = {group: {rates[id(p)] for p in parameters} for group, parameters in made.groups.items()}
+    assert found == {group: {1e-4 if group == "pi" else 1e-3} for group in REGISTRY[algorithm].GROUPS}
 
 
 @pytest.mark.slow
