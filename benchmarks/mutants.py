@@ -28,7 +28,7 @@ EQUATIONS = ("diagnosed", "equations", "algorithms", "policies")
 TRAINING = ("switches", "checksums", "seeds", "diagnosed")
 TARGETS = {  # module: the test files that hold it, the quickest first
     **dict.fromkeys(("nn/losses", "nn/policy", "nn/igm", "nn/expectile", "nn/factorization"), EQUATIONS),
-    **dict.fromkeys(("nn/networks", "nn/rows"), (*EQUATIONS, "evaluation")),
+    **dict.fromkeys(("nn/networks", "nn/rows"), ("seeds", *EQUATIONS, "evaluation")),
     **dict.fromkeys(
         (f"algorithms/{name}" for name in ("omac", "bc", "icq", "omar", "bcq", "cql", "common")), EQUATIONS
     ),

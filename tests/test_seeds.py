@@ -10,17 +10,16 @@ from omac.algorithms import REGISTRY
 from omac.nn.networks import AgentMLP, Head, generators
 from omac.nn.rows import PackedObservations
 from omac.training import trainer
-from omac.training.checkpoint import fingerprint
+from omac.training.checkpoint import fingerprint, read_checkpoint
 from omac.training.replay import Replay
 from omac.training.trainer import Diverged, clip_per_seed, train
-
-pytestmark = pytest.mark.slow
 
 
 def final(trained):
     return trained.snapshots[-1]["policy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", sorted(REGISTRY))
 def test_seed_3_in_a_stack_of_five_equals_seed_3_alone(algorithm, toy, small):
     five, one = (
@@ -32,6 +31,7 @@ def test_seed_3_in_a_stack_of_five_equals_seed_3_alone(algorithm, toy, small):
         assert not torch.allclose(final(five)[k][2:3], x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", sorted(REGISTRY))
 def test_the_same_seeds_give_the_same_bytes(algorithm, toy, small):
     a, b = (train(toy, algorithm, small, [0, 1], progress=False) for _ in range(2))
@@ -42,6 +42,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["joint", "value", "policy"])
 @pytest.mark.parametrize("at", [25, 39])
 def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, phase, toy, small, tmp_path, monkeypatch):
@@ -68,6 +69,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(at, phase, toy, sma
     assert resumed.log == whole.log and len(resumed.snapshots) == len(whole.snapshots)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_used(
     toy, small, tmp_path, monkeypatch, capsys
 ):
@@ -78,9 +80,30 @@ def test_a_finished_run_is_not_done_again_and_another_runs_checkpoint_is_not_use
     assert not torch.equal(next(iter(final(first).values())), next(iter(final(other).values())))
     monkeypatch.setattr(trainer.Trainer, "step", None)
     again = train(toy, "omac", replace(small, tau=0.8), [0], checkpoint=path, progress=False)
-    assert all(torch.equal(x, final(again)[k]) for k, x in final(other).items())
+    for found, wanted in ((final(again), final(other)), (again.nets.state_dict(), other.nets.state_dict())):
+        assert found.keys() == wanted.keys() and all(torch.equal(x, found[k]) for k, x in wanted.items())
+    assert again.log == other.log and all(np.array_equal(x, again.probe[k]) for k, x in other.probe.items())
 
 
+def test_a_finished_checkpoint_holds_the_networks_and_no_optimiser(toy, small, tmp_path):
+    """Figure 4 is made from them: a file that holds the optimiser in their place would give fresh networks."""
+    quick = replace(small, steps=2, policy_steps=2, eval_every=2)
+    trained = train(toy, "omac", quick, [0], checkpoint=tmp_path / "a.pt", progress=False)
+    saved = read_checkpoint(tmp_path / "a.pt")
+    assert saved["adam"] is None and saved["step"] == 4
+    assert saved["nets"].keys() == trained.nets.state_dict().keys()
+    assert all(torch.equal(x, saved["nets"][k]) for k, x in trained.nets.state_dict().items())
+
+
+@pytest.mark.parametrize("algorithm", sorted(REGISTRY))
+def test_policies_and_values_learn_at_their_own_rates(algorithm, toy, small):
+    made = trainer.Trainer(toy, REGISTRY[algorithm], replace(small, lr_value=1e-3, lr_policy=1e-4), [0])
+    rates = {id(p): group["lr"] for group in made.optimiser.param_groups for p in group["params"]}
+    found = {group: {rates[id(p)] for p in parameters} for group, parameters in made.groups.items()}
+    assert found == {group: {1e-4 if group == "pi" else 1e-3} for group in REGISTRY[algorithm].GROUPS}
+
+
+@pytest.mark.slow
 def test_an_unreadable_checkpoint_is_named(toy, small, tmp_path):
     (tmp_path / "run.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match=r"run\.pt cannot be read .* delete it"):
@@ -113,6 +136,7 @@ def test_a_nan_in_one_seed_leaves_the_others_untouched():
     assert all(p.grad[1].isfinite().all() for p in net.parameters())
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_cell_and_names_seed_step_and_loss(toy, small, tmp_path):
     reward = toy.reward.copy()
     reward[:] = 1e25
@@ -121,6 +145,7 @@ def test_a_loss_that_is_not_finite_stops_the_cell_and_names_seed_step_and_loss(t
     assert not (tmp_path / "x.pt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperatures", [["published"], ["published", "sharp"]], ids=len)
 def test_a_gradient_that_is_not_finite_stops_the_cell_too_and_names_the_policy(temperatures, toy, small, monkeypatch):
     from omac.algorithms import omac
@@ -155,6 +180,7 @@ def test_a_checkpoint_belongs_to_every_field_of_its_datas_digest(toy, small):
         assert fingerprint([toy, None], "omac", hypers, [0]) not in marks
 
 
+@pytest.mark.slow
 def test_the_device_is_checked_by_name(toy, small):
     for name, words in (
         ("tpu", "choose auto, cpu, cuda or cuda:"),
@@ -164,6 +190,7 @@ def test_the_device_is_checked_by_name(toy, small):
             train(toy, "bc", small, [0], device=name, progress=False)
 
 
+@pytest.mark.slow
 def test_seeds_differ_in_initialisation_and_batches(toy, small):
     net = AgentMLP(generators([0, 1, 0]), 2, 3, 8, 2)
     assert torch.equal(net.first.weight[0], net.first.weight[2]) and not torch.equal(
@@ -172,6 +199,14 @@ def test_seeds_differ_in_initialisation_and_batches(toy, small):
     batch = Replay(toy, small).draw([0, 1, 0], 3)
     o = batch.o.dense()
     assert torch.equal(o[0], o[2]) and not torch.equal(o[0], o[1])
+
+
+def test_each_seed_has_a_generator_of_its_own_and_torchs_is_left_alone():
+    before = torch.get_rng_state()
+    both, alone = generators([0, 1]), generators([0])[0]
+    drawn = [torch.rand(5, generator=g) for g in (both[1], both[0], alone)]
+    assert torch.equal(drawn[1], drawn[2]) and not torch.equal(drawn[0], drawn[1])
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_agent_id_as_a_bias_equals_a_concatenated_one_hot():
@@ -209,6 +244,7 @@ def test_packed_observations_equal_the_dense_ones_and_hold_what_no_one_sees_once
     assert torch.equal(ids, torch.eye(3).expand(3, 25, 3, 3))  # each row holds the id of the agents that it stands for
 
 
+@pytest.mark.slow
 def test_rows_kept_once_give_what_dense_observations_give(toy, small):
     """A third of the agents sees nothing: outputs and gradients of Rows and of dense observations agree to rounding."""
     alive = np.random.default_rng(0).random(toy.obs.shape[:2]) > 1 / 3

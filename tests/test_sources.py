@@ -20,7 +20,8 @@ from omac import paths
 from omac.data.episodes import Episodes, sha256
 from omac.data.validation import DataError, check
 from omac.datasets.digest import of
-from omac.datasets.loaders import catalogue, download, pickles
+from omac.datasets.export import write_layout
+from omac.datasets.loaders import catalogue, download, kept, pickles
 from omac.datasets.loaders.starcraft import LIMITS, RecordedBattle
 from omac.datasets.registry import DataSet
 from omac.study.prepare import pull
@@ -254,6 +255,19 @@ def test_a_vault_written_by_flashbax_comes_out_as_recorded(mirror, battles):
     assert f"{limits} of {len(battles)} battles" in data.about["conversion"]
     assert "5 steps of an unfinished last battle are left out" in data.about["conversion"]
     same(fetch("ogmarl", "3m", "poor", mirror), battles[:3], final_view=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["course #2", "a?b", "100%20c", "d&e"])
+def test_a_vault_is_read_and_written_in_a_folder_of_any_name(name, mirror, battles, tmp_path, monkeypatch):
+    """Its driver takes addresses too, in which these letters mean something."""
+    monkeypatch.setattr(paths, "BUILD", tmp_path / name)
+    as_vault(mirror / "zip" / "3m.vlt", battles)
+    shutil.make_archive(mirror / "ogmarl" / "3m", "zip", mirror / "zip")
+    data = fetch("ogmarl", "3m", "good", mirror)
+    same(data, battles, final_view=False)
+    made = write_layout(data, "vault", tmp_path / name / "3m.vlt")
+    assert of(kept.restored(made)) == of(data)
 
 
 MADT = {"sizes": (5, 124, 780, 12), "limit": 70}

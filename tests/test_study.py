@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omac import schema
+from omac import files, schema
 from omac.analysis import results
 from omac.cli import main
 from omac.config.hyper import load_params
@@ -14,6 +14,7 @@ from omac.data.episodes import Episodes
 from omac.datasets import digest, registry
 from omac.evaluation import battle_seeds, evaluate
 from omac.files import read_rows, read_table, write_csv
+from omac.paths import ROOT
 from omac.schema import SCORES
 from omac.study import cell as study
 from omac.study import prepare
@@ -296,6 +297,25 @@ def test_results_are_gathered_in_order_with_each_data_row_once(cell, tmp_path):
         results.gather(tmp_path / "cells", tmp_path / "results.csv", names)
     with pytest.raises(FileNotFoundError, match="make repro"):
         results.gather(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(",final,", ",fimal,"), (",medium,", ",medjum,"), (",laptop,", ",lbptop,"), (",320,", ",321,")]
+)
+def test_a_changed_byte_of_a_cells_rows_is_named_when_results_are_gathered(old, new, tmp_path, capsys, monkeypatch):
+    """Whether or not it could be: a digit is found by the sha256, and what is sealed anew by what rows may say."""
+    name = "smax-6h_vs_8z-medium-100-bc.csv"
+    whole = (ROOT / "data" / "results" / name).read_bytes()
+    assert old.encode() in whole
+    changed = whole.replace(old.encode(), new.encode(), 1)
+    (tmp_path / name).write_bytes(whole)
+    assert results.gather(tmp_path, tmp_path / "results.csv", [name])[1] == []
+    sealed_anew = files.seal(changed.rpartition(files.MARK)[0])
+    for content in (changed, *([sealed_anew] if old[1].isalpha() else [])):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=name) as e:
+            results.gather(tmp_path, tmp_path / "results.csv", [name])
+        assert "\n" not in str(e.value)
 
 
 def test_a_renamed_data_set_is_refused(cell, tmp_path, toy):

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +16,8 @@ from omac.datasets.loaders import kept
 from omac.paths import atomic, need_folder, need_room, shown
 from omac.progress import bar
 
+MADE = "made"  # a Vault's folder until it is moved to its place
+IN_ADDRESSES = "[#?%]"
 ENDINGS = {"hdf5": ".h5", "pymarl": ".pymarl.h5", "vault": ".vlt"}  # of each layout
 
 
@@ -67,6 +70,19 @@ def write_pymarl(data, path):
     return path
 
 
+@contextlib.contextmanager
+def _plainly_named(folder):
+    """Yield a path of a folder in which no letter means something in an address: flashbax writes to file://<path>."""
+    folder = Path(folder).resolve()
+    if not re.search(IN_ADDRESSES, str(folder)):
+        yield str(folder)
+        return
+    with tempfile.TemporaryDirectory() as elsewhere:
+        link = Path(elsewhere) / "link"
+        link.symlink_to(folder, target_is_directory=True)
+        yield str(link)
+
+
 def write_vault(data, path):
     """Write an OG-MARL Vault with flashbax, one uid, called like the level: every step with the view before it, back to back."""
     need_folder(path)
@@ -90,11 +106,11 @@ def write_vault(data, path):
     about = {k: data.about[k] for k in ("env", "map", "level", "source")}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        with contextlib.redirect_stdout(io.StringIO()):  # flashbax prints what it does
-            vault = Vault(path.name, experience_structure=experience, rel_dir=folder, vault_uid=uid, metadata=about)
+        with _plainly_named(folder) as plain, contextlib.redirect_stdout(io.StringIO()):  # flashbax prints what it does
+            vault = Vault(MADE, experience_structure=experience, rel_dir=plain, vault_uid=uid, metadata=about)
             state = TrajectoryBufferState(experience=experience, current_index=steps, is_full=False)
             vault.write(state, source_interval=(0, steps))
-        made = Path(folder) / path.name / uid
+        made = Path(folder) / MADE / uid
         last = data.start[1:] + np.arange(len(data))
         with hdf5.created(made / kept.BESIDE, sealed=False) as f:
             for name in kept.VIEWS:
