@@ -241,7 +241,7 @@ def test_cells_yaml_that_is_not_the_grids_is_said(fake, capsys):
 
 def test_signals_that_a_system_does_not_have_are_left_out(monkeypatch):
     monkeypatch.delattr(signal, "SIGHUP")
-    with runner._terminable():
+    with runner.terminable():
         assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 

@@ -21,7 +21,7 @@ ASKED_TO_END = ("SIGTERM", "SIGHUP", "SIGBREAK")  # taken as Ctrl-C, where the s
 
 
 def by_dvc(item, cell):
-    """The words of the command that has DVC run a cell."""
+    """Return the words of the command that has DVC run a cell."""
     return [*DVC, "repro", "-s", item]
 
 
