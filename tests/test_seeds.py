@@ -9,7 +9,8 @@ import torch
 from omac.algorithms import REGISTRY
 from omac.nn.networks import AgentMLP, Head, generators
 from omac.nn.rows import PackedObservations
-from omac.training import trainer
+from omac.paths import ROOT
+from omac.training import checkpoint, trainer
 from omac.training.checkpoint import fingerprint, read_checkpoint
 from omac.training.replay import Replay
 from omac.training.trainer import Diverged, clip_per_seed, train
@@ -93,6 +94,38 @@ def test_a_finished_checkpoint_holds_the_networks_and_no_optimiser(toy, small, t
     assert saved["adam"] is None and saved["step"] == 4
     assert saved["nets"].keys() == trained.nets.state_dict().keys()
     assert all(torch.equal(x, saved["nets"][k]) for k, x in trained.nets.state_dict().items())
+
+
+def test_a_checkpoint_belongs_to_the_code_of_its_algorithm_and_of_those_that_it_builds_on(toy, small, monkeypatch):
+    """Else a run would go on with another algorithm than it began with."""
+    normal = checkpoint.source_hash.normal
+
+    def mark(changed):
+        text = (ROOT / "omac" / "algorithms" / f"{changed}.py").read_text()
+        monkeypatch.setattr(
+            checkpoint.source_hash, "normal", lambda source: normal(source) + "x = 1" * (source == text)
+        )
+        return fingerprint([toy, None], "omar", [small], [0])
+
+    found = {name: mark(name) for name in ("bcq", "bc", "omar", "cql", "common")}
+    assert found["bcq"] == found["bc"] and len(set(found.values())) == 4
+
+
+@pytest.mark.parametrize("algorithm", sorted(REGISTRY))
+def test_q_tot_start_is_the_mean_of_q_tot_where_held_out_episodes_begin(algorithm, toy, small):
+    """Claims about overestimation rest on it."""
+    held, module = toy.select(range(250, 300)), REGISTRY[algorithm]
+    made = trainer.Trainer(toy, module, small, [0, 1], held=held)
+    found = made.final_diagnostics().get("q_tot_start")
+    assert "q_tot_start" not in trainer.Trainer(toy, module, small, [0, 1]).final_diagnostics()
+    if algorithm == "bc":
+        assert found is None
+        return
+    each = []
+    for e in range(50):
+        batch = Replay(held, small).at(torch.tensor([[int(held.start[e])]] * 2))
+        each.append(module.diagnose(made.nets, batch, small)["q_tot"][:, 0])
+    torch.testing.assert_close(torch.tensor(found), torch.stack(each).mean(0).detach(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("algorithm", sorted(REGISTRY))
