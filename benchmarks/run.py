@@ -54,8 +54,7 @@ def report(profile, cell_steps):
     sizes = (hyper.eval_episodes, hyper.final_episodes)
     battles = measure.battles(f"smax:{data.spec.map}", sizes, states[-1:], net)
     announce("training of behaviour policies")
-    trained = [measure.behaviour_training(name) for name in params["grid"]["maps"]]
-    faster = {row["map"]: float(np.median(ratio)) for (row, _), ratio in trained}
+    trained, faster = measure.behaviour_training(data.spec.map)
     announce("a cell")
     cell = measure.phases(DATASET, "omac", profile, cell_steps)
     ours = sum(row["seconds"] for row in cell) / len(seeds)
@@ -85,10 +84,7 @@ def report(profile, cell_steps):
             f"the same of OMAC's of all temperatures on {most['map']} {most['level']}, where it is largest",
             most["evaluation"] / most["omac"],
         ),
-        *(
-            (f"behaviour training on {name}: battle-steps per second over the stepwise one's", x)
-            for name, x in faster.items()
-        ),
+        ("training of behaviour policies: battle-steps per second over the stepwise one's", float(np.median(faster))),
         ("start-up of a cell, s", parts["start-up (imports)"]["seconds"]),
         (f"the whole study, {len(cells)} cells, hours on two cores", costs.hours(cells)),
     ]
@@ -148,9 +144,9 @@ The same cell in three ways, projected from these steps, {battle:.3g} s a battle
 
 ## Training of behaviour policies
 
-{table([row for rows, _ in trained for row in rows])}
+{table(trained)}
 
-Settings of the maps, one thread. `stepwise` is `benchmarks/stepwise_mappo.py`. Compiling, once a map, is left out.
+One thread. `stepwise` is `benchmarks/stepwise_mappo.py`. Compiling is left out.
 
 ## A cell
 
