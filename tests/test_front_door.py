@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -125,8 +126,7 @@ class Newcomer:
                 said += more
             address, token = found.groups()
             for place in ("lab/tree/00_quickstart.ipynb", "api/contents/00_quickstart.ipynb", "api/kernelspecs"):
-                with urllib.request.urlopen(f"{address}/{place}?token={token}", timeout=60) as answer:
-                    assert answer.status == 200, place
+                assert ask(f"{address}/{place}?token={token}", process) == 200, place
         finally:
             end.cancel()
             process.terminate()
@@ -135,6 +135,18 @@ class Newcomer:
             except subprocess.TimeoutExpired:  # it did not end when it was asked to
                 process.kill()
                 process.communicate()
+
+
+def ask(address, process):
+    """The status of a page that a server answers, which may have printed its address before it listens there."""
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                return answer.status
+        except urllib.error.URLError as e:
+            if not isinstance(e.reason, ConnectionRefusedError) or process.poll() is not None:
+                raise
+            time.sleep(0.5)  # the timer that ends the server ends this too
 
 
 @pytest.fixture

@@ -529,17 +529,18 @@ def test_missing_cells_are_named_in_few_words():
 
 
 def test_a_claim_that_its_numbers_leave_open_is_said_to_be_undecided():
-    open_part = Part("a difference", evidence.POINTS, 0.1, -0.3, 0.5, 0.0, "above")
+    open_part = Part("a difference", evidence.POINTS, 0.1, -0.3, 0.5, 0.0, "above", seeds=5)
     claim = CLAIMS.iloc[0].copy()
     claim[["shown_by", "broken_by"]] = ""
     said = {
         word: report.measured(verdicts.Verdict(claim, word, parts, [], "", ""))
-        for word, parts in ((verdicts.CANNOT, [open_part]), (verdicts.PARTLY, [open_part]), (verdicts.NOT_RUN, []))
+        for word, parts in ((verdicts.UNDECIDED, [open_part]), (verdicts.PARTLY, [open_part]), (verdicts.NOT_RUN, []))
     }
-    assert said[verdicts.CANNOT] == "a difference: 0.10 [-0.30, 0.50]; undecided"
+    needed = f"about {evidence.seeds_needed(open_part)} seeds would decide, 5 are there"
+    assert said[verdicts.UNDECIDED] == f"a difference: 0.10 [-0.30, 0.50]; {needed}"
     assert said[verdicts.PARTLY] == "a difference: 0.10 [-0.30, 0.50]" and said[verdicts.NOT_RUN] == ""
-    many = report.measured(verdicts.Verdict(claim, verdicts.CANNOT, [open_part] * 4, [], "", ""))
-    assert many == "of 4 statistics 4 undecided"
+    many = report.measured(verdicts.Verdict(claim, verdicts.UNDECIDED, [open_part] * 4, [], "", ""))
+    assert many == f"of 4 statistics 4 undecided; {needed.replace('decide,', 'decide one of them,')}"
 
 
 def test_table_and_figure_show_each_claim_and_each_statistic_once():
