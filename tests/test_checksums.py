@@ -1,5 +1,6 @@
 """One flipped bit anywhere between a policy and a table is found, and said in one line with the remedy."""
 
+import os
 import shutil
 import threading
 import time
@@ -144,6 +145,19 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     assert torch.load(tmp_path / "a.pt", weights_only=True)["n"] == [1, "two"]  # the seal is no obstacle
 
 
+def test_a_program_in_a_checkpoint_is_refused_and_never_runs(tmp_path):
+    """A seal tells damage, and no stranger: whoever makes a file can seal it."""
+
+    class Call:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    write_checkpoint(tmp_path / "a.pt", {"x": Call()})
+    with pytest.raises(ValueError, match="a.pt cannot be read"):
+        read_checkpoint(tmp_path / "a.pt")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_checkpoint_without_a_seal_is_refused_with_the_remedy(tmp_path):
     torch.save({"n": 1}, tmp_path / "a.pt")
     with pytest.raises(ValueError, match="a.pt cannot be read.*delete it to begin anew"):
@@ -206,6 +220,10 @@ def test_two_sums_of_one_file_are_refused(tmp_path):
     sums.write_text(f"{'0' * 64}  a\n{sums.read_text()}")
     with pytest.raises(ValueError, match="SHA256SUMS, line 2: another sha256 of a: `git checkout"):
         files.checked_bytes(tmp_path / "a")
+    for name in ("../a", "/a", "b/../a", ".", ""):
+        sums.write_text(f"{'0' * 64}  {name}\n")
+        with pytest.raises(ValueError, match="SHA256SUMS, line 1: .* is no sha256 and file name"):
+            files.check_sums(sums)
 
 
 def test_rows_as_they_are_written_pass(tmp_path):

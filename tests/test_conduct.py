@@ -365,17 +365,21 @@ def test_a_worker_with_other_code_other_data_or_several_threads_refuses(small, m
 
 
 def test_dask_that_is_misspelt_or_not_installed_is_refused_with_the_remedy(monkeypatch):
+    from omac.study import dask_runner
     from omac.study.dask_runner import DaskBackend
 
-    with pytest.raises(ValueError, match="--dask is 'locl'; it takes local, or"):
-        runner.run(dask="locl")
+    for address in ("locl", "", "tcp://", "tcp://h:99999", "tcp://h:port", "tcp://h:0", "h:8786", "tcp:// h:1"):
+        with pytest.raises(ValueError, match=f"--dask is '{address}'; it takes local, or"):
+            runner.run(dask=address)
+    for address in ("local", "tcp://host:8786", "tls://10.0.0.1:1", "tcp://[::1]:8786", "ucx://host"):
+        dask_runner.check_address(address)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RuntimeError, match=r"pip install -e '.\[dask\]'"):
         DaskBackend("local", 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["silent", "another server", "nothing", "no port"])
+@pytest.mark.parametrize("what", ["silent", "another server", "nothing", "no such way"])
 def test_a_scheduler_that_does_not_answer_ends_in_one_line_and_in_time(what, monkeypatch):
     """Dask itself waits for ever for the first, and asks for exabytes of memory for the answer of the second."""
     pytest.importorskip("distributed")
@@ -384,7 +388,7 @@ def test_a_scheduler_that_does_not_answer_ends_in_one_line_and_in_time(what, mon
     monkeypatch.setattr(dask_runner, "ANSWERED_WITHIN", 5)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{server.getsockname()[1]}" if what != "no port" else "tcp://127.0.0.1:port"
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}" if what != "no such way" else "foo://127.0.0.1:1"
         if what in ("silent", "another server"):
             server.listen(5)
         if what == "another server":

@@ -397,6 +397,7 @@ def test_a_gpu_is_named_by_its_number_and_one_that_is_not_there_is_refused(monke
         (["table", "figures/quick.png"], "figures/quick.png"),
         (["card", "README.md"], "it is not an HDF5 file"),
         (["check", "nowhere.h5"], "does not exist"),
+        (["controls", "smax-6h_vs_8z-poor-held"], "is the part that is never trained on"),
     ],
     ids=" ".join,
 )

@@ -169,13 +169,15 @@ def add_controls(command):
 
 
 def controls(args):
-    from omac.config.names import check_name
+    from omac.config.names import check_name, check_trained_on
     from omac.paths import shown
     from omac.study.controls import run_controls
     from omac.study.prepare import ensure, home
 
     params, folder = home(args.profile)
     check_name("profile", args.profile, params["profiles"])
+    for dataset in args.datasets:
+        check_trained_on(dataset)
     for dataset in args.datasets:
         ensure(dataset, params, folder)
         print("\n".join(map(shown, run_controls(dataset, params, args.profile, folder))), flush=True)

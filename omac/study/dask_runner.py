@@ -3,6 +3,7 @@
 import hashlib
 import math
 import queue
+import re
 import threading
 import time
 import traceback
@@ -85,7 +86,8 @@ def close_workers(workers):
 
 def check_address(address):
     """Raise ValueError for what is neither "local" nor a scheduler's address."""
-    if address != "local" and "://" not in address:
+    port = re.fullmatch(r"[a-z]+://(?:[^\s/:]+|\[[^\s/]+\])(?::([0-9]{1,5}))?", address)
+    if address != "local" and not (port and int(port[1] or 1) in range(1, 1 << 16)):
         raise ValueError(f"--dask is {address!r}; it takes local, or a scheduler's address such as tcp://host:8786")
 
 

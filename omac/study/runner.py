@@ -157,7 +157,7 @@ def run(names=(), jobs=2, dask=None):
     Raises:
         ValueError: an unknown name or address. RuntimeError or OSError: DVC or Dask cannot begin.
     """
-    if dask:
+    if dask is not None:
         from omac.study.dask_runner import check_address
 
         check_address(dask)

@@ -16,7 +16,7 @@ from omac.analysis.results import gather
 from omac.config.hyper import load_params
 from omac.datasets import digest
 from omac.datasets.registry import digest_path
-from omac.files import check_sums, read_rows, read_table
+from omac.files import check_sums, checked_bytes, read_rows, read_table
 from omac.paths import ROOT, shown
 from omac.study.grid import plan, result_files
 from omac.study.pipeline import ENV
@@ -47,6 +47,8 @@ def files():
     """Hold every other committed table and policy against its checksum."""
     data = ROOT / "data"
     listed = [path for sums in sorted(data.glob("*/SHA256SUMS")) for path in check_sums(sums)]
+    for path in data.glob("*/*.safetensors"):
+        checked_bytes(path)  # none may be missing in its list
     sealed = [path for path in sorted(data.glob("*/*.csv")) if path not in listed]
     for path in sealed:
         read_table(path)
