@@ -98,7 +98,9 @@ def _read(sums):
     known = {}
     for number, line in enumerate(sums.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         digest, two, name = line.partition("  ")
-        if len(digest) != 64 or not two or not name or name != Path(name).name:  # a name alone: nothing outside the folder
+        if (
+            len(digest) != 64 or not two or not name or name != Path(name).name
+        ):  # a name alone: nothing outside the folder
             raise ValueError(
                 f"{shown(sums)}, line {number}: {line[:VALUE_SHOWN]!r} is no sha256 and file name: `git checkout -- {shown(sums)}`"
             )

@@ -13,6 +13,8 @@ from omac.algorithms import REGISTRY, bcq, common, icq, omac
 from omac.nn.factorization import Factorization
 from omac.nn.networks import generators
 from omac.nn.policy import MASKED, policy_diagnostics, take, weight_diagnostics
+from omac.nn.rows import PackedObservations, for_each
+from omac.training.diagnostics import summarise
 
 LEARNERS = sorted(name for name, module in REGISTRY.items() if hasattr(module, "target"))
 
@@ -120,3 +122,22 @@ def test_the_diagnostics_of_policies_and_weights_are_literal_loops():
         wanted = each.mean(), each.std(ddof=1), each.sum() ** 2 / (len(each) * (each**2).sum())
         got = [found[name][k, p].item() for name in ("weight_mean", "weight_std", "weight_share")]
         assert got == pytest.approx(wanted)
+
+
+def test_the_logged_correlation_of_q_tot_is_that_with_the_returns_of_its_seed():
+    rng = np.random.default_rng(0)
+    probe = {"q_tot": rng.normal(size=(2, 50)), "ret": rng.normal(size=(2, 50))}
+    for k in range(2):
+        wanted = np.corrcoef(probe["q_tot"][k], probe["ret"][k])[0, 1]
+        assert summarise(probe, k)["q_correlation"] == pytest.approx(wanted) and abs(wanted) < 0.5
+    flat = {**probe, "q_tot": np.ones((2, 50))}
+    assert summarise(flat, 0)["q_correlation"] == 0  # of a constant there is none
+
+
+def test_rows_for_several_networks_are_those_of_each_seed_side_by_side():
+    obs = np.random.default_rng(0).normal(size=(9, 3, 4)).astype(np.float32) * (np.arange(9) % 3 > 0)[:, None, None]
+    rows = PackedObservations(obs).at(torch.arange(8).view(2, 4))
+    for networks in (1, 2, 3):
+        wanted = rows.dense().repeat_interleave(networks, 0)
+        assert torch.equal(for_each(rows, networks).dense(), wanted)
+        assert torch.equal(for_each(rows.dense(), networks), wanted)
