@@ -1,7 +1,7 @@
 """`python benchmarks/tries.py MAP NAME`: train MAPPO once with other settings, or on another map, and add what came of it to
 data/tries/<map>.csv. The same command goes on from the last checkpoint.
 
-A try keeps the schedule of the map's own training and is stopped early, so that its curve can be laid beside the committed one.
+A try keeps the schedule of the map's own training and is stopped early, so that it can be laid beside another after as many steps.
 """
 
 import argparse
@@ -23,17 +23,17 @@ from omac.training.checkpoint import read_checkpoint
 
 
 def train(map_name, seed, settings, simulator, folder):
-    """Train MAPPO on a map of other `simulator` settings, {name: value}."""
+    """Train MAPPO on a map of `simulator` settings, {name: value}."""
     torch.set_num_threads(1)
-    smax_maps.MAP_SETTINGS[map_name] = {**smax_maps.MAP_SETTINGS[map_name], **simulator}
+    smax_maps.MAP_SETTINGS[map_name] = simulator
     mappo.train_mappo(f"smax:{map_name}", seed, settings, folder)
 
 
-def outcome(name, point, simulator, minutes, default):
-    """The row of a try: what differs from the map's own settings, and the means over its last updates."""
+def outcome(name, point, simulator, minutes):
+    """The row of a try: what differs from the settings of `Mappo()` and of JaxMARL, and the means over its last updates."""
     curve = pd.DataFrame(point["curve"])
     last = curve.tail(LAST_UPDATES)
-    changed = {k: v for k, v in point["settings"].items() if v != asdict(default)[k]}
+    changed = {k: v for k, v in point["settings"].items() if v != asdict(mappo.Mappo())[k]}
     return {
         "try": name,
         "seed": int(curve["seed"].iloc[0]),
@@ -67,22 +67,23 @@ def main():
     parser.add_argument("name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=10, help="of the clock; then the try is stopped")
-    parser.add_argument("--simulator", type=json.loads, default={}, help="settings of SMAX, as JSON")
+    parser.add_argument("--simulator", type=json.loads, default={}, help="settings of SMAX that replace the map's own, as JSON")
     for field in fields(default):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default))
     args = parser.parse_args()
     own = mappo.SETTINGS.get(args.map, default)
     asked = {f.name: getattr(args, f.name) for f in fields(default)}
     settings = replace(own, **{k: v for k, v in asked.items() if v is not None})
+    simulator = {**smax_maps.settings_of(args.map), **args.simulator}
     folder = BUILD / "tries" / args.name
-    work = get_context("spawn").Process(target=train, args=(args.map, args.seed, settings, args.simulator, folder))
+    work = get_context("spawn").Process(target=train, args=(args.map, args.seed, settings, simulator, folder))
     work.start()
     work.join(args.minutes * 60)
     work.terminate()
     work.join()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     point = read_checkpoint(folder / f"smax-{args.map}-{args.seed}.pt")
-    row = outcome(args.name, point, args.simulator, (used.ru_utime + used.ru_stime) / 60, own)
+    row = outcome(args.name, point, simulator, (used.ru_utime + used.ru_stime) / 60)
     add(row, ROOT / "data" / "tries" / f"smax-{args.map}.csv")
     print(row)
 

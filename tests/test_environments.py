@@ -119,6 +119,40 @@ def test_the_time_limit_of_smax_truncates_and_does_not_terminate():
     assert view.avail[..., 4].all()
 
 
+@pytest.mark.slow
+def test_a_battle_of_smax_is_jaxmarls_own():
+    """Our step computes the observations of both teams once; JaxMARL's step_env twice."""
+    import jax
+
+    from omac.envs.smax import REWARD_SCALE, pinned
+
+    battle, rng = make("smax:3s5z_vs_3s6z", 3), np.random.default_rng(0)
+    sim, seeds = battle.sim, np.array([5, 6, 7], np.uint32)
+
+    def one(key, state, action):
+        key = jax.random.fold_in(key, state.state.step)
+        obs, state, reward, done, _ = sim.step_env(key, state, {agent: action[i] for i, agent in enumerate(sim.agents)})
+        return state, [obs[agent] for agent in sim.agents], obs["world_state"], reward[sim.agents[0]], done["__all__"]
+
+    with pinned():
+        keys = jax.numpy.stack([jax.numpy.zeros_like(seeds), seeds], 1)
+        states, step_env = jax.vmap(lambda key: sim.reset(key)[1])(keys), jax.jit(jax.vmap(one))
+    view, dealt, over = battle.reset(seeds), 0, False
+    while not over:
+        action = random_action(view.avail, rng)
+        step = battle.step(action)
+        view = step.view
+        with pinned():
+            states, obs, state, reward, done = step_env(keys, states, action)
+        # a quotient may be compiled as a product: one bit
+        np.testing.assert_allclose(view.obs, np.stack(obs, 1), atol=2e-7)
+        np.testing.assert_allclose(view.state, state, atol=2e-6)
+        np.testing.assert_allclose(step.reward, REWARD_SCALE * np.asarray(reward), atol=1e-6)
+        assert (step.terminated | step.truncated).tolist() == done.tolist()
+        dealt, over = dealt + (step.reward > 0).sum(), (step.terminated | step.truncated).any()
+    assert dealt > 10
+
+
 def test_an_action_that_is_not_available_is_refused_by_name(fought):
     battle = fought[1]
     view = battle.reset(np.arange(4))

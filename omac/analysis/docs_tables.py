@@ -145,8 +145,9 @@ def _data(overview, real):
         "behaviour_tries": (
             "Tries of MAPPO with other settings",
             f"5m_vs_6m; one seed each, stopped early, actions sampled; means over the last {LAST_UPDATES} updates. `settings` and `simulator`: what "
-            "differs from the map's own. The last two columns are the committed training's after as many battle-steps, mean over its "
-            "seeds. `core-minutes`: of the processor, on a machine that did other work beside. The rows are in `data/tries`.",
+            "differs from `Mappo()` and from JaxMARL's SMAX. The last two columns are, after as many battle-steps, those of the training before "
+            "anything was changed: JaxMARL's map, no entropy bonus, mean over two seeds. `core-minutes`: of the processor, on a machine that did "
+            "other work beside. The rows are in `data/tries`.",
             behaviour_tries("5m_vs_6m"),
         ),
         "odis_offline": (
@@ -273,10 +274,10 @@ def behaviour_policies():
 
 def behaviour_tries(map_name):
     """Tabulate what MAPPO came to with other settings or in another simulator: a line per try and seed."""
-    own = [curve for _, curve in read_table(DATA / "behaviour" / f"smax-{map_name}.csv").groupby("seed")]
+    before = [curve for _, curve in read_table(DATA / "tries" / f"smax-{map_name}-before.csv").groupby("seed")]
     lines = []
     for x in read_table(DATA / "tries" / f"smax-{map_name}.csv").to_dict("records"):
-        beside = pd.concat([curve[curve["steps"] < x["battle_steps"]].tail(LAST_UPDATES) for curve in own])
+        beside = pd.concat([curve[curve["steps"] < x["battle_steps"]].tail(LAST_UPDATES) for curve in before])
         lines.append(
             {
                 "try": x["try"],
@@ -289,8 +290,8 @@ def behaviour_tries(map_name):
                 "entropy": f"{x['entropy']:.2f}",
                 "core-minutes": f"{x['core_minutes']:.1f}",
                 "machine": x["machine"],
-                "own return": f"{beside['return'].mean():.2f}",
-                "own win rate": f"{beside['win_rate'].mean():.3f}",
+                "return before": f"{beside['return'].mean():.2f}",
+                "win rate before": f"{beside['win_rate'].mean():.3f}",
             }
         )
     return pd.DataFrame(lines)

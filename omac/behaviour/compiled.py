@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from omac.behaviour.lock_steps import Fought
-from omac.envs.smax import REWARD_SCALE, pinned, simulator
+from omac.envs.smax import advance, observe, pinned, simulator
 from omac.nn.policy import MASKED
 
 CALL = 8  # lock-steps of a compiled call. The last call of an update goes on after the last battle has ended
@@ -66,16 +66,17 @@ def _lock_step(sim, weights, waiting, carry):
     place, (keys, states), begun = carry
     live = place < len(waiting[0])
     # act
-    obs, theirs, state, avail = jax.vmap(partial(_view, sim))(states)
-    log_p = jax.nn.log_softmax(jnp.where(avail, actor_logits(weights, obs), MASKED))
+    view, theirs = jax.vmap(partial(observe, sim))(states)
+    log_p = jax.nn.log_softmax(jnp.where(view.avail, actor_logits(weights, view.obs), MASKED))
     action = jax.vmap(_draw)(keys, states, log_p)
     log_pi = jnp.take_along_axis(log_p, action[..., None], -1)[..., 0]
-    rows = {"obs": obs, "state": state, "avail": avail, "action": action, "log_pi": log_pi}
+    rows = {**view._asdict(), "action": action, "log_pi": log_pi}
     # step
-    states, ends = jax.vmap(partial(_step, sim))(keys, states, action, theirs)
+    states, (reward, terminated, truncated, won) = jax.vmap(partial(advance, sim))(keys, states, action, theirs)
+    ends = {"reward": reward, "terminated": terminated, "truncated": truncated, "won": won}
     after = jax.vmap(sim.get_world_state)(states)
     # slots whose battle ended take the next ones, in their order
-    over = live & (ends["terminated"] | ends["truncated"])
+    over = live & (terminated | truncated)
     place = jnp.where(over, begun + jnp.cumsum(over) - 1, place)
     following = jax.tree.map(lambda x: x[jnp.minimum(place, len(x) - 1)], waiting)
     kept = jax.tree.map(
@@ -90,25 +91,3 @@ def _draw(key, state, log_p):
     cumulative = jnp.cumsum(jnp.exp(log_p), -1)
     u = jax.random.uniform(key, (len(log_p), 1)) * cumulative[:, -1:]
     return (cumulative <= u).sum(-1)
-
-
-def _view(sim, state):
-    """What the agents of one battle and their enemies observe, the state, and the actions that the agents can take."""
-    obs, avail = sim.get_all_unit_obs(state), sim.get_avail_actions(state)
-    ours, theirs = (jnp.stack([obs[a] for a in team]) for team in (sim.agents, sim.enemy_agents))
-    return ours, theirs, sim.get_world_state(state), jnp.stack([avail[a] for a in sim.agents]).astype(bool)
-
-
-def _step(sim, key, state, action, theirs):
-    """Step one battle as omac.envs.smax does, given what the enemies observe: JaxMARL's own step computes it once more."""
-    key, enemy_key = jax.random.split(jax.random.fold_in(key, state.state.step))
-    chosen, enemies = sim.get_enemy_actions(enemy_key, state.enemy_policy_state, theirs)
-    moves = jnp.concatenate([action, jnp.stack([chosen[a] for a in sim.enemy_agents])])
-    _, fought, reward, _, _ = sim.step_env_no_decode(key, state.state, sim._decode_discrete_actions(moves))
-    alive = fought.unit_alive
-    ours, theirs = alive[: sim.num_allies].any(), alive[sim.num_allies :].any()
-    terminated = ~ours | ~theirs
-    truncated = (fought.step >= sim.max_steps) & ~terminated
-    reward = REWARD_SCALE * reward[sim.agents[0]]
-    ends = {"reward": reward, "terminated": terminated, "truncated": truncated, "won": ours & ~theirs}
-    return state.replace(state=fought, enemy_policy_state=enemies), ends

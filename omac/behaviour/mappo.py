@@ -50,9 +50,9 @@ class Mappo:
 
 
 SETTINGS = {  # longer where MAPPO learns slowly; on 6h_vs_8z it wins every battle after 1 million
-    "5m_vs_6m": Mappo(battle_steps=10_000_000),
+    "5m_vs_6m": Mappo(battle_steps=10_000_000, entropy=0.01),
     "3s5z_vs_3s6z": Mappo(battle_steps=4_000_000),
-    "corridor": Mappo(entropy=0.01),  # without it some seeds stop exploring early
+    "corridor": Mappo(entropy=0.01),  # without the bonus some seeds stop exploring early
 }
 
 

@@ -192,14 +192,42 @@ def _canonical(tree):
     return jax.tree.map(lambda x: jax.lax.convert_element_type(x, jnp.result_type(x).type), tree)
 
 
-def _view(sim, state):
-    obs = sim.get_obs(state)
-    avail = sim.get_avail_actions(state)
-    return View(
-        jnp.stack([obs[a] for a in sim.agents]),
-        sim.get_world_state(state),
-        jnp.stack([avail[a] for a in sim.agents]).astype(bool),
-    )
+def observe(sim, state):
+    """Observe one battle, of both teams at once: JaxMARL computes all observations whenever it is asked for one.
+
+    Args:
+        sim: as `simulator` makes it.
+        state: its state.
+    Returns:
+        The agents' View, and what their enemies observe, f32 [enemies,O].
+    """
+    obs, avail = sim.get_all_unit_obs(state), sim.get_avail_actions(state)
+    ours, theirs = (jnp.stack([obs[a] for a in team]) for team in (sim.agents, sim.enemy_agents))
+    return View(ours, sim.get_world_state(state), jnp.stack([avail[a] for a in sim.agents]).astype(bool)), theirs
+
+
+def advance(sim, key, state, action, theirs):
+    """Step one battle as JaxMARL's step_env does, which would compute once more what the enemies observe.
+
+    Args:
+        sim: as `simulator` makes it.
+        key: of the battle.
+        state: before the step.
+        action: int [n].
+        theirs: f32 [enemies,O], as `observe` gives it for the state.
+    Returns:
+        The state after the step, and what Step says besides the view: reward, terminated, truncated, won.
+    """
+    key, enemy_key = jax.random.split(jax.random.fold_in(key, state.state.step))
+    chosen, enemies = sim.get_enemy_actions(enemy_key, state.enemy_policy_state, theirs)
+    moves = jnp.concatenate([action, jnp.stack([chosen[a] for a in sim.enemy_agents])])
+    _, fought, reward, _, _ = sim.step_env_no_decode(key, state.state, sim._decode_discrete_actions(moves))
+    alive = fought.unit_alive
+    ours_left, theirs_left = alive[: sim.num_allies].any(), alive[sim.num_allies :].any()
+    ended = ~ours_left | ~theirs_left
+    limit = (fought.step >= sim.max_steps) & ~ended
+    state = state.replace(state=fought, enemy_policy_state=enemies)
+    return state, (REWARD_SCALE * reward[sim.agents[0]], ended, limit, ours_left & ~theirs_left)
 
 
 def _where(mask, new, old):
@@ -212,8 +240,9 @@ def _begin(sim, seeds, carry, out, where):
     def one(seed):
         key = jnp.stack([jnp.zeros_like(seed), seed])  # PRNGKey's own, without a user's jax_random_seed_offset
         _, state = sim.reset(key)
+        view, theirs = observe(sim, state)
         no = jnp.zeros((), bool)
-        return (key, state), (_view(sim, state), jnp.zeros((), jnp.float32), no, no, no)
+        return (key, state, theirs), (view, jnp.zeros((), jnp.float32), no, no, no)
 
     new = _canonical(jax.vmap(one)(seeds))
     return new if carry is None else _where(where, new, (carry, out))
@@ -222,17 +251,11 @@ def _begin(sim, seeds, carry, out, where):
 def _step(sim, carry, out, action):
     """One lock-step; a battle that was over stays as it was, with reward 0."""
 
-    def one(key, state, a):
-        key = jax.random.fold_in(key, state.state.step)
-        _, state, reward, _, _ = sim.step_env(key, state, {name: a[i] for i, name in enumerate(sim.agents)})
-        alive = state.state.unit_alive
-        ours, theirs = alive[: sim.num_allies].any(), alive[sim.num_allies :].any()
-        ended = ~ours | ~theirs
-        limit = (state.state.step >= sim.max_steps) & ~ended
-        return state, (_view(sim, state), REWARD_SCALE * reward[sim.agents[0]], ended, limit, ours & ~theirs)
+    def one(key, state, theirs, a):
+        state, ends = advance(sim, key, state, a, theirs)
+        view, theirs = observe(sim, state)
+        return (key, state, theirs), (view, *ends)
 
-    keys, state = carry
-    new_state, new_out = jax.vmap(one)(keys, state, action)
-    over = out[2] | out[3]
+    new = jax.vmap(one)(*carry, action)
     still = (out[0], jnp.zeros_like(out[1]), *out[2:])
-    return _canonical(((keys, _where(~over, new_state, state)), _where(~over, new_out, still)))
+    return _canonical(_where(~(out[2] | out[3]), new, (carry, still)))
