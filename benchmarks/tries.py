@@ -13,6 +13,7 @@ from multiprocessing import get_context
 
 import pandas as pd
 import torch
+from gru_actor import take_gru
 
 from omac.analysis.docs_tables import LAST_UPDATES
 from omac.behaviour import mappo
@@ -22,18 +23,21 @@ from omac.paths import BUILD, ROOT
 from omac.training.checkpoint import read_checkpoint
 
 
-def train(map_name, seed, settings, simulator, folder):
+def train(map_name, seed, settings, simulator, actor, folder):
     """Train MAPPO on a map of `simulator` settings, {name: value}."""
     torch.set_num_threads(1)
     smax_maps.MAP_SETTINGS[map_name] = simulator
+    if actor == "gru":
+        take_gru()
     mappo.train_mappo(f"smax:{map_name}", seed, settings, folder)
 
 
-def outcome(name, point, simulator, minutes):
+def outcome(name, point, simulator, actor, minutes):
     """The row of a try: what differs from the settings of `Mappo()` and of JaxMARL, and the means over its last updates."""
     curve = pd.DataFrame(point["curve"])
     last = curve.tail(LAST_UPDATES)
-    changed = {k: v for k, v in point["settings"].items() if v != asdict(mappo.Mappo())[k]}
+    changed = {"actor": "GRU"} if actor == "gru" else {}
+    changed |= {k: v for k, v in point["settings"].items() if v != asdict(mappo.Mappo())[k]}
     return {
         "try": name,
         "seed": int(curve["seed"].iloc[0]),
@@ -67,7 +71,10 @@ def main():
     parser.add_argument("name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=10, help="of the clock; then the try is stopped")
-    parser.add_argument("--simulator", type=json.loads, default={}, help="settings of SMAX that replace the map's own, as JSON")
+    parser.add_argument("--actor", choices=("mlp", "gru"), default="mlp")
+    parser.add_argument(
+        "--simulator", type=json.loads, default={}, help="settings of SMAX that replace the map's own, as JSON"
+    )
     for field in fields(default):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default))
     args = parser.parse_args()
@@ -76,14 +83,16 @@ def main():
     settings = replace(own, **{k: v for k, v in asked.items() if v is not None})
     simulator = {**smax_maps.settings_of(args.map), **args.simulator}
     folder = BUILD / "tries" / args.name
-    work = get_context("spawn").Process(target=train, args=(args.map, args.seed, settings, simulator, folder))
+    work = get_context("spawn").Process(
+        target=train, args=(args.map, args.seed, settings, simulator, args.actor, folder)
+    )
     work.start()
     work.join(args.minutes * 60)
     work.terminate()
     work.join()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     point = read_checkpoint(folder / f"smax-{args.map}-{args.seed}.pt")
-    row = outcome(args.name, point, simulator, (used.ru_utime + used.ru_stime) / 60)
+    row = outcome(args.name, point, simulator, args.actor, (used.ru_utime + used.ru_stime) / 60)
     add(row, ROOT / "data" / "tries" / f"smax-{args.map}.csv")
     print(row)
 

@@ -7,10 +7,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from omac import algorithms
 from omac.algorithms import REGISTRY
+from omac.behaviour import mappo
+from omac.behaviour.lock_steps import masked_log_softmax
 from omac.config.hyper import load_params, of_policies, settings
+from omac.envs import make
 from omac.files import write_csv
 from omac.paths import ROOT
 from omac.training.trainer import Trainer
@@ -19,6 +23,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import cells  # noqa: E402
 import costs  # noqa: E402
 import footprint  # noqa: E402
+import gru_actor  # noqa: E402
 import measure  # noqa: E402
 import mutants  # noqa: E402
 
@@ -252,3 +257,52 @@ def test_the_page_on_installation_has_each_measured_size_once_and_the_walkthroug
         footprint.with_sizes(text, {"more": ("more", 1)})
     (peak,) = re.findall(r"^\| peak memory.* \| (\d+) \|$", text, re.M)
     assert 100 < int(peak) < 2000
+
+
+@pytest.fixture(scope="module")
+def remembered():
+    """Battles of the toy by a GRU actor whose logits differ, its settings and its critic."""
+    env = gru_actor.RememberedBattles("toy:line")
+    s = mappo.Mappo(hidden=8)
+    actor, critic, adam = gru_actor.gru_actor_critic(make("toy:line", 1).spec, 0, s)
+    with torch.no_grad():
+        actor.rest[-1].weight.mul_(100)
+    return actor, critic, adam, env.fight(actor, np.arange(12, dtype=np.uint32)), s
+
+
+def test_a_gru_actor_remembers_the_battle_that_it_fights_and_no_other(remembered):
+    actor, _, _, fought, _ = remembered
+    obs = gru_actor.grid(fought.live, fought.obs)
+    avail = gru_actor.grid(fought.live, fought.avail, True)
+    action = gru_actor.grid(fought.live, fought.action)
+    logits, _ = actor(obs)
+    log_p = masked_log_softmax(logits, avail).gather(-1, action[..., None])[..., 0].detach()
+    torch.testing.assert_close(log_p[torch.from_numpy(fought.live)].numpy(), fought.log_pi, rtol=0, atol=1e-5)
+    alone, _ = actor(obs[:, 3:4])
+    torch.testing.assert_close(alone[:, 0], logits[:, 3])
+    assert not torch.allclose(actor(obs[1:])[0][0], logits[1])  # without its first step it would act otherwise
+
+
+def test_what_follows_the_end_of_a_battle_does_not_enter_a_gru_actors_loss(remembered):
+    actor, _, _, fought, s = remembered
+    live = fought.live
+    longer = np.concatenate([live, np.zeros((2, live.shape[1]), bool)])
+    losses = []
+    for on, fill in ((live, 0), (longer, 7)):
+        b = {"obs": gru_actor.grid(on, fought.obs, fill)}
+        b |= {
+            "avail": gru_actor.grid(on, fought.avail, True),
+            "action": gru_actor.grid(on, fought.action.astype(np.int64)),
+        }
+        b |= {"old": gru_actor.grid(on, fought.log_pi - 0.1), "live": torch.from_numpy(on)}
+        b["adv"] = gru_actor.grid(on, np.random.default_rng(1).normal(size=live.sum()).astype(np.float32), fill)
+        losses.append([x.item() for x in gru_actor.policy_loss(actor, b, s)])
+    assert losses[0] == pytest.approx(losses[1]) and losses[0][0] != 0
+
+
+def test_an_update_changes_every_weight_of_a_gru_actor(remembered):
+    actor, critic, adam, fought, s = remembered
+    before = {name: x.clone() for name, x in actor.state_dict().items()}
+    found = gru_actor.gru_update(actor, critic, adam, fought, s, np.random.default_rng(0))
+    assert all(np.isfinite(list(found.values()))) and found["entropy"] > 0
+    assert all((actor.state_dict()[name] != x).any() for name, x in before.items())
