@@ -11,15 +11,21 @@ from omac.study import controls
 from omac.study.cell import final_battles
 
 
-def test_actions_are_counted_by_time_step_agent_and_action(toy):
-    counts = controls.action_counts(toy)
+def test_choices_are_counted_by_time_step_agent_and_action(toy):
+    avail = toy.avail.copy()
+    forced = np.random.default_rng(0).random(avail.shape[:2]) < 0.3  # agents that have no choice, as the fallen
+    _, row = toy.rows()
+    avail[row] = np.where(forced[row][..., None], np.eye(toy.spec.actions, dtype=bool)[toy.action], avail[row])
+    data = replace(toy, avail=avail)
+    counts = controls.action_counts(data)
     assert counts.shape == (toy.lengths.max(), toy.spec.n, toy.spec.actions)
     wanted = np.zeros_like(counts)
     for e in range(len(toy)):
         for t, actions in enumerate(toy.action[toy.start[e] : toy.start[e + 1]]):
             for agent, action in enumerate(actions):
-                wanted[t, agent, action] += 1
+                wanted[t, agent, action] += avail[toy.start[e] + e + t, agent].sum() > 1
     assert np.array_equal(counts, wanted)
+    assert counts.sum() < toy.action.size
 
 
 def test_they_take_the_most_frequent_available_action_at_the_time_or_ever():

@@ -90,6 +90,8 @@ def test_separation_is_the_best_setting_less_the_best_control():
     )
     line = tuning.separation(rows).iloc[0]
     assert line["floor"] == "3.00" and line["best setting"] == "OMAC, beta 5" and line["ceiling − floor"] == "9.00"
+    alone = pd.concat([rows, pd.DataFrame([row("m", "poor", "bc", "published", k, 5.0) for k in range(3)])])
+    assert tuning.separation(alone).iloc[0]["pairs told apart"] == ""  # one algorithm at its published setting: no pair
 
 
 def test_separation_counts_the_pairs_of_algorithms_that_differ_seed_by_seed():

@@ -178,7 +178,8 @@ def write_docs_tables(overview, folder=GENERATED):
 
 
 def score_matrix(rows, map_name="6h_vs_8z", weights_of="medium", env="smax", profile="laptop"):
-    """Tabulate the last policies of one map, return (win rate): a line per setting, a column per level that was run.
+    """Tabulate the last policies of one map, return (win rate): a line per setting, a column per level that OMAC was
+    run on.
 
     Args:
         rows: result rows; samples smaller than 100 %, OMAC's ablations, what was learned side by side and all controls but
@@ -194,6 +195,7 @@ def score_matrix(rows, map_name="6h_vs_8z", weights_of="medium", env="smax", pro
         & ~rows["variant"].isin([*VARIANTS, "joint"])
     )
     rows = rows[mine & ((rows["profile"] == profile) | (rows["kind"] == "data"))]
+    rows = rows[rows["level"].isin(rows.loc[rows["algorithm"] == "omac", "level"])]
     found, texts = by_temperature(rows[~rows["algorithm"].isin(["majority", "clock"])]), {}
     for data in rows[rows["kind"] == "data"].itertuples():
         texts[NAMES["data"], data.level] = f"{data.return_mean:.2f} ({data.win_rate:.0%})"

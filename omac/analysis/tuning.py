@@ -92,7 +92,7 @@ def separation(rows):
 
 
 def _told_apart(rows):
-    """{data set: "2 of 3"}: how many pairs of algorithms at their published settings differ, of all pairs."""
+    """{data set: "2 of 3"}: how many pairs of algorithms at their published settings differ, of all pairs there are."""
     last = final_policies(rows)
     last = last[
         (last["variant"] == "default") & (last["temperature"] == PUBLISHED) & last["algorithm"].isin(list(NAMES))
@@ -101,6 +101,8 @@ def _told_apart(rows):
     for data_set, part in last.groupby(SET, sort=False):
         wide = part.pivot(index="seed", columns="algorithm", values="return_mean")
         gaps = [(wide[a] - wide[b]).dropna().to_numpy() for a, b in combinations(wide, 2)]
+        if not gaps:
+            continue
         ends = [least_mean([x], (1 - LEVEL) / 2 / len(gaps))[1:] for x in gaps]
         found[data_set] = f"{sum(low > 0 or high < 0 for low, high in ends)} of {len(gaps)}"
     return found

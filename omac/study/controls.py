@@ -1,7 +1,7 @@
 """Controls: policies that learn nothing from what agents observe. They tell how much a data set can tell apart.
 
-random: any available action, each as likely. majority: of each agent the action that the data take most often. clock: the
-same at each time step, so that it sees the time alone.
+random: any available action, each as likely. majority: of each agent the action that the data take most often where it has
+a choice: a fallen agent can only stop, and says nothing. clock: the same at each time step, so that it sees the time alone.
 """
 
 import numpy as np
@@ -19,11 +19,12 @@ from omac.study.machine import machine
 
 
 def action_counts(data):
-    """Count how often the data take each action: i64 [H,n,A] of H time steps, up to the longest episode's."""
-    spec = data.spec
+    """Count how often the data choose each action of several: i64 [H,n,A] of H time steps, up to the longest episode's."""
+    spec, (_, row) = data.spec, data.rows()
     t = np.arange(len(data.action)) - np.repeat(data.start[:-1], data.lengths)
     counts = np.zeros((int(data.lengths.max()), spec.n, spec.actions), np.int64)
-    np.add.at(counts, (t[:, None], np.arange(spec.n), data.action), 1)
+    chosen = data.avail[row].sum(-1) > 1
+    np.add.at(counts, (t[:, None], np.arange(spec.n), data.action), chosen)
     return counts
 
 
