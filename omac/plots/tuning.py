@@ -34,12 +34,13 @@ def return_over_share(found, title, variants=("default",)):
             ax.errorbar(line["share"], line["return"], yerr=line["std"], label=LABEL[key], capsize=2, **style)
             if algorithm != "bc" and variant == "default":
                 _name_points(ax, line, algorithm)
-        ax.set(xscale="log", xlabel="effective sample share of the weights", title=f"{name} {level}", ylim=(0, 20.5))
+        ax.set(xscale="log", title=f"{name} {level}", ylim=(0, 20.5))
         ax.title.set_fontsize(9)
         ax.set_xlim(4, found["share"].min() / 1.5)
     for ax in axes.flat[len(sets) :]:
         ax.axis("off")
     axes[0, 0].set_ylabel("return (0-20)")
+    figure.supxlabel("effective sample share of the weights", fontsize=9)
     titled_legend(figure, axes, title)
     return figure
 
