@@ -161,7 +161,14 @@ def test_weights_of_a_cell_are_sampled_from_its_checkpoint_or_trained_again_and_
     toy, tmp_path, monkeypatch, capsys
 ):
     params = {**load_params(), "profile": "tiny"}
-    params["profiles"]["tiny"] = {"hidden": 8, "cca_hidden": 8, "steps": 20, "eval_every": 20, "seeds": [0, 1]}
+    params["profiles"]["tiny"] = {
+        "hidden": 8,
+        "cca_hidden": 8,
+        "steps": 20,
+        "policy_steps": 20,
+        "eval_every": 20,
+        "seeds": [0, 1],
+    }
     monkeypatch.setattr("omac.study.cell.BUILD", tmp_path)
     monkeypatch.setattr(sample_weights, "load", lambda *_: toy)
     monkeypatch.setattr("omac.config.hyper.load_params", lambda: params)

@@ -107,7 +107,9 @@ def _panel(ax, part, panel, lacks):
     data = part.loc[part["kind"] == "data", "return_mean"]
     ax.axhline(data.mean(), color=COLOURS["data"], ls="--", lw=1, label=MEAN)
     if lacks:
-        ax.set_xlabel(textwrap.fill(f"not yet: {', '.join(lacks)}", 32), **{**TEXT, "fontsize": 6.5})
+        ax.set_xlabel(
+            textwrap.fill(f"not yet: {', '.join(lacks)}", 34, break_on_hyphens=False), **{**TEXT, "fontsize": 6.5}
+        )
 
 
 def losses(rows, title):
