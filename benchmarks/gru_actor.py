@@ -67,7 +67,7 @@ def grid(live, x, fill=0):
     return torch.from_numpy(out)
 
 
-def policy_loss(actor, b, s):
+def loss_of_battles(actor, b, s):
     """PPO's clipped loss and the mean entropy over the live rows of whole battles.
 
     Args:
@@ -77,11 +77,7 @@ def policy_loss(actor, b, s):
     """
     live = b["live"]
     log_p = masked_log_softmax(actor(b["obs"])[0], b["avail"])[live]
-    ratio = (log_p.gather(-1, b["action"][live][..., None])[..., 0] - b["old"][live]).exp()
-    adv = b["adv"][live]
-    gain = ((adv - adv.mean()) / (adv.std() + 1e-8))[:, None]
-    loss = -torch.min(ratio * gain, ratio.clamp(1 - s.clip, 1 + s.clip) * gain).mean()
-    return loss, -(log_p.exp() * log_p).sum(-1).mean()
+    return mappo.clipped_policy_loss(log_p, b["action"][live], b["old"][live], b["adv"][live], s.clip)
 
 
 def gru_update(actor, critic, adam, fought, s, rng):
@@ -99,12 +95,10 @@ def gru_update(actor, critic, adam, fought, s, rng):
     for _ in range(s.epochs):
         for i in np.array_split(rng.permutation(live.shape[1]), s.minibatches):
             part = {name: x[:, i] for name, x in b.items()}
-            loss_pi, entropy = policy_loss(actor, part, s)
+            loss_pi, entropy = loss_of_battles(actor, part, s)
             on = part["live"]
-            value, target = part["value"][on], part["target"][on]
             v = critic(part["state"][on][None])[0, :, 0]
-            clipped = value + (v - value).clamp(-s.clip, s.clip)
-            loss_v = 0.5 * torch.max((v - target).square(), (clipped - target).square()).mean()
+            loss_v = mappo.clipped_value_loss(v, part["value"][on], part["target"][on], s.clip)
             adam.zero_grad()
             (loss_pi + s.value * loss_v - s.entropy * entropy).backward()
             torch.nn.utils.clip_grad_norm_(parameters, s.max_grad_norm, error_if_nonfinite=True)

@@ -296,7 +296,7 @@ def test_what_follows_the_end_of_a_battle_does_not_enter_a_gru_actors_loss(remem
         }
         b |= {"old": gru_actor.grid(on, fought.log_pi - 0.1), "live": torch.from_numpy(on)}
         b["adv"] = gru_actor.grid(on, np.random.default_rng(1).normal(size=live.sum()).astype(np.float32), fill)
-        losses.append([x.item() for x in gru_actor.policy_loss(actor, b, s)])
+        losses.append([x.item() for x in gru_actor.loss_of_battles(actor, b, s)])
     assert losses[0] == pytest.approx(losses[1]) and losses[0][0] != 0
 
 

@@ -198,16 +198,28 @@ def ppo_update(actor, critic, adam, fought, s, rng):
     for _ in range(s.epochs):
         for i in map(torch.from_numpy, np.array_split(rng.permutation(len(state)), s.minibatches)):
             log_p = masked_log_softmax(actor(obs.at(i[None]))[0], avail[i])
-            ratio = (log_p.gather(-1, action[i][..., None])[..., 0] - old[i]).exp()
-            entropy = -(log_p.exp() * log_p).sum(-1).mean()
-            gain = ((adv[i] - adv[i].mean()) / (adv[i].std() + 1e-8))[:, None]
-            loss_pi = -torch.min(ratio * gain, ratio.clamp(1 - s.clip, 1 + s.clip) * gain).mean()
-            v = critic(state[i][None])[0, :, 0]
-            clipped = values[i] + (v - values[i]).clamp(-s.clip, s.clip)
-            loss_v = 0.5 * torch.max((v - target[i]).square(), (clipped - target[i]).square()).mean()
+            loss_pi, entropy = clipped_policy_loss(log_p, action[i], old[i], adv[i], s.clip)
+            loss_v = clipped_value_loss(critic(state[i][None])[0, :, 0], values[i], target[i], s.clip)
             adam.zero_grad()
             (loss_pi + s.value * loss_v - s.entropy * entropy).backward()
             torch.nn.utils.clip_grad_norm_(parameters, s.max_grad_norm, error_if_nonfinite=True)
             adam.step()
             seen.append(torch.stack([loss_pi, loss_v, entropy]).detach())
     return dict(zip(("policy_loss", "value_loss", "entropy"), torch.stack(seen).mean(0).tolist(), strict=True))
+
+
+def clipped_policy_loss(log_p, action, old, adv, clip):
+    """Return PPO's clipped loss of rows, and their mean entropy.
+
+    log_p [R,n,A], action [R,n], old [R,n] log pi of the actions as they were taken, adv [R].
+    """
+    ratio = (log_p.gather(-1, action[..., None])[..., 0] - old).exp()
+    gain = ((adv - adv.mean()) / (adv.std() + 1e-8))[:, None]
+    loss = -torch.min(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain).mean()
+    return loss, -(log_p.exp() * log_p).sum(-1).mean()
+
+
+def clipped_value_loss(v, before, target, clip):
+    """Return the critic's clipped loss: v, its values `before` the update, and targets, each [R]."""
+    clipped = before + (v - before).clamp(-clip, clip)
+    return 0.5 * torch.max((v - target).square(), (clipped - target).square()).mean()
